@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/verbs.h"
+#include "config.h"
+
+static const struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *usage;
+} verbs[] = {
+	{"show", hf_verb_show, "show [--json] DIR   what the checkpoint in DIR holds"},
+};
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: holdfast VERB ...\n\n");
+	for (size_t i = 0; i < N_VERBS; i++)
+		fprintf(to, "  holdfast %s\n", verbs[i].usage);
+	fprintf(to, "  holdfast --version\n  holdfast --help\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {
+		usage(stdout);
+		return HF_EXIT_OK;
+	}
+	if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+		puts(PACKAGE_STRING);
+		return HF_EXIT_OK;
+	}
+	for (size_t i = 0; argc >= 2 && i < N_VERBS; i++)
+		if (strcmp(argv[1], verbs[i].name) == 0)
+			return verbs[i].run(argc - 1, argv + 1);
+	usage(stderr);
+	return HF_EXIT_USAGE;
+}

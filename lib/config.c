@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/config.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A piece of the text, without blanks around it. */
+struct span {
+	const char *at;
+	size_t len;
+};
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+static struct span trim(struct span span)
+{
+	while (span.len > 0 && is_blank(span.at[0])) {
+		span.at++;
+		span.len--;
+	}
+	while (span.len > 0 && is_blank(span.at[span.len - 1]))
+		span.len--;
+	return span;
+}
+
+static bool equals(struct span span, const char *word)
+{
+	return span.len == strlen(word) && memcmp(span.at, word, span.len) == 0;
+}
+
+static bool set_on_off(bool *to, struct span value)
+{
+	if (equals(value, "on"))
+		*to = true;
+	else if (equals(value, "off"))
+		*to = false;
+	else
+		return false;
+	return true;
+}
+
+static bool set_mode(struct hf_config *config, struct span value)
+{
+	return set_on_off(&config->on, value);
+}
+
+static const struct key {
+	const char *name;
+	bool (*set)(struct hf_config *config, struct span value);
+	const char *values; /* for the error */
+} keys[] = {
+	{"mode", set_mode, "on or off"},
+};
+#define N_KEYS (sizeof(keys) / sizeof(keys[0]))
+
+static int set_line(struct hf_config *config, struct span line, uint32_t *seen, const char *name,
+	unsigned int number, struct hf_error *err)
+{
+	const char *equal = memchr(line.at, '=', line.len);
+	struct span key, value;
+
+	if (!equal)
+		return hf_error_set(err, -EINVAL, "%s:%u: expected `key = value`", name, number);
+	key = trim((struct span){line.at, (size_t)(equal - line.at)});
+	value = trim((struct span){equal + 1, line.len - (size_t)(equal + 1 - line.at)});
+	for (size_t i = 0; i < N_KEYS; i++) {
+		if (!equals(key, keys[i].name))
+			continue;
+		if (*seen & 1u << i)
+			return hf_error_set(err, -EINVAL, "%s:%u: `%s` is set twice", name,
+				number, keys[i].name);
+		*seen |= 1u << i;
+		if (!keys[i].set(config, value))
+			return hf_error_set(err, -EINVAL, "%s:%u: `%s` must be %s, not `%.*s`",
+				name, number, keys[i].name, keys[i].values,
+				value.len < 64 ? (int)value.len : 64, value.at);
+		return 0;
+	}
+	return hf_error_set(err, -EINVAL, "%s:%u: unknown key `%.*s`", name, number,
+		key.len < 64 ? (int)key.len : 64, key.at);
+}
+
+struct hf_config hf_config_defaults(void)
+{
+	return (struct hf_config){.on = true};
+}
+
+int hf_config_parse(struct hf_config *config, const char *name, const char *text, size_t len,
+	struct hf_error *err)
+{
+	struct hf_config result = *config;
+	const char *end = text + len;
+	uint32_t seen = 0;
+
+	for (unsigned int number = 1; text < end; number++) {
+		const char *newline = memchr(text, '\n', (size_t)(end - text));
+		const char *stop = newline ? newline : end;
+		const char *comment = memchr(text, '#', (size_t)(stop - text));
+		struct span line =
+			trim((struct span){text, (size_t)((comment ? comment : stop) - text)});
+
+		if (line.len > 0) {
+			int ret = set_line(&result, line, &seen, name, number, err);
+
+			if (ret < 0)
+				return ret;
+		}
+		text = stop + 1;
+	}
+	*config = result;
+	return 0;
+}
+
+int hf_config_environment(struct hf_config *config, const char *value, struct hf_error *err)
+{
+	if (value && !set_on_off(&config->on, (struct span){value, strlen(value)}))
+		return hf_error_set(err, -EINVAL,
+			"the environment variable HOLDFAST must be on or off, not `%.64s`", value);
+	return 0;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_LIB_CONN_H
+#define HF_LIB_CONN_H
+
+/*
+ * What holdfast knows of one TCP socket between dump and restore.
+ *
+ * Plain data: nothing here owns memory but the arrays named as owned below. Sequence numbers and
+ * window values are in host byte order, addresses in network byte order, ports in host byte order.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Longest text of hf_endpoint_format(): "[ipv6%scope]:port". */
+#define HF_ENDPOINT_TEXT 80
+/* Longest text of hf_conn_format(): two endpoints and an arrow. */
+#define HF_CONN_TEXT	 (2 * HF_ENDPOINT_TEXT + 8)
+
+/* Address family of a socket; the values are those of the image format, not AF_*. */
+enum hf_family {
+	HF_FAMILY_IPV4 = 4,
+	HF_FAMILY_IPV6 = 6, /* also a socket with IPv4-mapped addresses, RFC 4291 section 2.5.5.2 */
+};
+
+/* TCP states of RFC 9293 section 3.3.2, with the kernel's numbers (include/net/tcp_states.h). */
+enum hf_tcp_state {
+	HF_TCP_ESTABLISHED = 1,
+	HF_TCP_SYN_SENT,
+	HF_TCP_SYN_RECV,
+	HF_TCP_FIN_WAIT1,
+	HF_TCP_FIN_WAIT2,
+	HF_TCP_TIME_WAIT,
+	HF_TCP_CLOSE,
+	HF_TCP_CLOSE_WAIT,
+	HF_TCP_LAST_ACK,
+	HF_TCP_LISTEN,
+	HF_TCP_CLOSING,
+	HF_TCP_NEW_SYN_RECV,
+	HF_TCP_STATES
+};
+
+struct hf_endpoint {
+	uint8_t ip[16];	   /* an IPv4 address fills the first 4 bytes, the rest is 0 */
+	uint16_t port;	   /* 0: none */
+	uint32_t scope_id; /* interface index of a link-local IPv6 address, else 0 */
+};
+
+/* One queue, kernel tcp_sock. The bytes themselves lie outside. */
+struct hf_queue {
+	uint32_t seq; /* sequence number after the last byte: rcv_nxt, or write_seq */
+	uint32_t len; /* bytes held: not yet read by the application, or not yet acknowledged */
+};
+
+/* struct tcp_repair_window (include/uapi/linux/tcp.h). */
+struct hf_window {
+	uint32_t snd_wl1;    /* segment sequence number of the last window update, RFC 9293 SND.WL1 */
+	uint32_t snd_wnd;    /* bytes the peer accepts, RFC 9293 SND.WND */
+	uint32_t max_window; /* largest window ever seen from the peer */
+	uint32_t rcv_wnd;    /* bytes we offered, RFC 9293 RCV.WND */
+	uint32_t rcv_wup;    /* rcv_nxt when we offered them */
+};
+
+/* A file descriptor that refers to the socket. */
+#define HF_MAX_PID_LEVELS 32 /* kernel MAX_PID_NS_LEVEL */
+struct hf_holder {
+	uint32_t levels;		 /* how many entries of pid[] are used, at least 1 */
+	uint32_t pid[HF_MAX_PID_LEVELS]; /* from the tree root's pid namespace inwards, see NSpid in proc(5) */
+	uint32_t fd;
+};
+
+struct hf_conn {
+	enum hf_family family;
+	enum hf_tcp_state state;
+	struct hf_endpoint local;
+	struct hf_endpoint peer;
+
+	struct hf_queue recv;
+	struct hf_queue send;
+	uint32_t unsent; /* the last bytes of the send queue, never sent: write_seq - snd_nxt */
+
+	uint32_t mss_clamp;   /* largest segment the peer accepts (its MSS option), RFC 9293 3.7.1 */
+	bool has_wscale;      /* window scaling negotiated, RFC 7323 */
+	uint8_t snd_wscale;   /* shift of windows that we receive */
+	uint8_t rcv_wscale;   /* shift of windows that we send */
+	bool has_sack;	      /* SACK permitted, RFC 2018 */
+	bool has_timestamps;  /* timestamps negotiated, RFC 7323 */
+	bool usec_timestamps; /* their unit is 1 us, not 1 ms (kernel tcp_usec_ts) */
+	uint32_t timestamp;   /* TSval at dump: tcp_clock + tsoffset */
+	struct hf_window window;
+
+	bool reuseaddr; /* SO_REUSEADDR, which TCP_REPAIR overwrites */
+
+	uint64_t inode; /* socket inode at dump; says which records are one socket, nothing more */
+	struct hf_holder *holders; /* owned by whoever owns the conn */
+	uint32_t n_holders;
+
+	/* Where the queues' bytes are in the image: recv.len bytes, then send.len. Set by the reader. */
+	uint64_t data_offset;
+};
+
+/* An address on which the container listens; ip all zero means every address. */
+struct hf_listener {
+	enum hf_family family;
+	bool v6only; /* IPv6: does not take IPv4 */
+	struct hf_endpoint local;
+};
+
+/* "ESTABLISHED" and so on, the names of RFC 9293; "UNKNOWN" for a number that is no state. */
+const char *hf_tcp_state_name(unsigned int state);
+
+/* True for ::ffff:a.b.c.d, whose packets are IPv4. */
+bool hf_endpoint_is_v4_mapped(const struct hf_endpoint *endpoint);
+
+/* True if the socket's packets are IPv4: family IPv4, or both addresses IPv4-mapped. */
+bool hf_conn_is_ipv4_on_wire(const struct hf_conn *conn);
+
+/* "192.0.2.1:80" or "[2001:db8::1%2]:80" into buf. Returns buf. */
+char *hf_endpoint_format(char buf[HF_ENDPOINT_TEXT], enum hf_family family,
+	const struct hf_endpoint *endpoint);
+
+/* "local -> peer" into buf. Returns buf. */
+char *hf_conn_format(char buf[HF_CONN_TEXT], const struct hf_conn *conn);
+
+/* Frees the holders and zeroes the conn; NULL is allowed. */
+void hf_conn_clear(struct hf_conn *conn);
+
+#endif

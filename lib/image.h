@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_LIB_IMAGE_H
+#define HF_LIB_IMAGE_H
+
+/*
+ * The image file, holdfast.img: writing and strict reading. The format is in docs/image-format.md,
+ * its messages in lib/image.proto.
+ *
+ * Nothing here knows files: bytes go out and come in through a function of the caller.
+ *
+ * Writing: hf_image_write_header(), then hf_image_write_conn() for as many connections as the
+ * header says, then hf_image_write_end(). The first error ends it; the output is then worthless.
+ *
+ * Reading: hf_image_read() reads a whole image, checks everything and keeps all but the queues'
+ * bytes, whose place is in each conn's data_offset. What it returns is safe to act on.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/conn.h"
+#include "lib/error.h"
+
+#define HF_IMAGE_NAME	 "holdfast.img"
+#define HF_IMAGE_VERSION 1u
+#define HF_ID_SIZE	 16 /* bytes of a checkpoint id */
+#define HF_ID_TEXT	 33 /* the same as hexadecimal text, with its end */
+
+/* Limits of what a reader accepts and a writer writes. */
+#define HF_MAX_CONNS	 (1u << 20)
+#define HF_MAX_LISTENERS 65536u
+#define HF_MAX_HOLDERS	 65536u
+#define HF_MAX_RECORD	 (4u << 20) /* bytes of one encoded message */
+#define HF_MAX_QUEUE	 (1u << 30) /* bytes of one queue; the kernel's windows end there, RFC 7323 2.3 */
+
+struct hf_image {
+	uint32_t version;
+	uint8_t id[HF_ID_SIZE];
+	uint64_t created;  /* seconds since 1970, UTC */
+	char writer[64];   /* program name and version */
+	bool netns_shared; /* CRIU ran in the tasks' own network namespace */
+	struct hf_listener *listeners; /* owned */
+	uint32_t n_listeners;
+	struct hf_conn *conns; /* owned, and their holders */
+	uint32_t n_conns;
+	uint64_t queue_bytes; /* of all connections together */
+};
+
+/* Where bytes go to. write() takes all of them and returns 0, or a negative errno. */
+struct hf_output {
+	int (*write)(void *context, const void *data, size_t len);
+	void *context;
+};
+
+/* Where bytes come from. read() returns how many it gave, at most len, 0 at the end, or a negative errno. */
+struct hf_input {
+	ssize_t (*read)(void *context, void *data, size_t len);
+	void *context;
+};
+
+struct hf_image_writer {
+	struct hf_output out;
+	uint32_t crc;
+	uint32_t announced; /* connections, by the header */
+	uint32_t written;
+	uint64_t queue_bytes;
+};
+
+/*
+ * Starts an image. Of `image` it uses id, created, writer, netns_shared, the listeners and n_conns;
+ * conns may be NULL. -EINVAL where a count exceeds its limit, -ENOMEM, or what write() returned.
+ */
+int hf_image_write_header(struct hf_image_writer *writer, const struct hf_output *out,
+	const struct hf_image *image, struct hf_error *err);
+
+/* Adds a connection: recv_data has conn->recv.len bytes, send_data conn->send.len. */
+int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *conn,
+	const void *recv_data, const void *send_data, struct hf_error *err);
+
+/* Ends the image. -EINVAL if fewer or more connections were written than announced. */
+int hf_image_write_end(struct hf_image_writer *writer, struct hf_error *err);
+
+/*
+ * Reads and checks a whole image into *image, which must be zeroed and is the caller's to clear.
+ * Nothing is kept on failure. -EBADMSG: the image is bad, and the text names record and field;
+ * -EPROTONOSUPPORT: a version this reader does not know; -ENOMEM, or what read() returned.
+ */
+int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_error *err);
+
+/* Frees what the image owns and zeroes it. */
+void hf_image_clear(struct hf_image *image);
+
+/*
+ * Checks one connection as the reader does: states, addresses that fit the family, lengths, windows.
+ * Returns 0 or -EBADMSG with the name of the field. The dump uses it on what it is about to write.
+ */
+int hf_conn_check(const struct hf_conn *conn, struct hf_error *err);
+
+/* The id as 32 hexadecimal digits. Returns buf. */
+char *hf_id_format(char buf[HF_ID_TEXT], const uint8_t id[HF_ID_SIZE]);
+
+#endif

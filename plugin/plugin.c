@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The hooks that CRIU calls, and nothing else: what they do is in dump.c and restore.c. A hook returns -ENOTSUP when
+ * all is well, since CRIU stops at the first plugin that returns anything else.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <criu/criu-plugin.h>
+
+#include "plugin/dump.h"
+#include "plugin/log.h"
+#include "plugin/restore.h"
+#include "sys/config_file.h"
+#include "sys/kernel_check.h"
+
+/* CRIU's hooks have no context argument: this is the one operation that the process is about. */
+static struct {
+	bool on;
+	bool started; /* the first task's hook was called */
+	struct hf_dump dump;
+	struct hf_restore restore;
+	bool has_restore;
+} the;
+
+static int fail(const char *what, const struct hf_error *err)
+{
+	hf_log_error("%s: %s", what, err->text);
+	return err->code < 0 ? err->code : -EINVAL;
+}
+
+static int init_dump(void)
+{
+	struct hf_error err = HF_ERROR_INIT;
+
+	return hf_kernel_check(&err) < 0 ? fail("dump refused", &err) : 0;
+}
+
+static int init_restore(void)
+{
+	struct hf_error err = HF_ERROR_INIT;
+	int ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &err);
+
+	if (ret == -ENOENT) {
+		hf_log_info("no %s in this checkpoint: nothing to restore", HF_IMAGE_NAME);
+		return 0;
+	}
+	if (ret < 0)
+		return fail("restore refused", &err);
+	the.has_restore = true;
+	hf_log_info("checkpoint with %u connections; lock %s", the.restore.image.n_conns,
+		!the.restore.locked		  ? "is taken when the tasks exist"
+			: the.restore.lock_was_there ? "is there since the dump"
+						     : "taken");
+	return 0;
+}
+
+static int init(int stage)
+{
+	struct hf_error err = HF_ERROR_INIT;
+	struct hf_config config;
+
+	if (hf_config_load(&config, &err) < 0)
+		return fail("bad configuration", &err);
+	the.on = config.on;
+	if (!the.on) {
+		hf_log_info("switched off by the configuration");
+		return 0;
+	}
+	if (stage == CR_PLUGIN_STAGE__DUMP)
+		return init_dump();
+	return stage == CR_PLUGIN_STAGE__RESTORE ? init_restore() : 0;
+}
+
+/* Called for every task of the frozen tree, the root first; the first call does it all. */
+static int checkpoint_devices(int pid)
+{
+	struct hf_error err = HF_ERROR_INIT;
+
+	if (!the.on)
+		return -ENOTSUP;
+	if (!the.started) {
+		if (hf_dump(&the.dump, pid, criu_get_image_dir(), &err) < 0)
+			return fail("dump refused, nothing was changed", &err);
+		the.started = true;
+	}
+	if (!hf_dump_has_task(&the.dump, pid)) {
+		hf_log_error("task %d appeared during the dump", pid);
+		return -EAGAIN;
+	}
+	return -ENOTSUP;
+}
+
+/* Called for every task of the restored, stopped tree, the root first. CRIU ignores what it returns. */
+static int resume_devices_late(int pid)
+{
+	struct hf_error err = HF_ERROR_INIT;
+
+	if (!the.has_restore || the.started)
+		return -ENOTSUP;
+	the.started = true;
+	if (hf_restore(&the.restore, pid, &err) < 0)
+		return fail("restore failed, the lock is kept: correct this and try again", &err);
+	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, restore %llu, resume %llu",
+		the.restore.image.n_conns, the.restore.n_kept,
+		(unsigned long long)the.restore.image.queue_bytes,
+		(unsigned long long)the.restore.lock_us, (unsigned long long)the.restore.rebuild_us,
+		(unsigned long long)the.restore.resume_us);
+	return -ENOTSUP;
+}
+
+static void end_dump(int result)
+{
+	struct hf_error err = HF_ERROR_INIT;
+
+	if (!the.started)
+		return;
+	the.started = false;
+	if (result != 0) {
+		if (hf_dump_rollback(&the.dump, &err) < 0)
+			fail("rollback", &err);
+		else
+			hf_log_info("the dump failed: connections are as they were");
+		return;
+	}
+	hf_log_info("dumped %u connections, %llu bytes; microseconds: lock %llu, dump %llu, in all %llu",
+		the.dump.image.n_conns, (unsigned long long)the.dump.image.queue_bytes,
+		(unsigned long long)the.dump.lock_us, (unsigned long long)the.dump.read_us,
+		(unsigned long long)the.dump.frozen_us);
+	if (hf_dump_commit(&the.dump, &err) < 0)
+		fail("commit", &err);
+}
+
+static void fini(int stage, int result)
+{
+	if (stage == CR_PLUGIN_STAGE__DUMP)
+		end_dump(result);
+	if (the.has_restore)
+		hf_restore_clear(&the.restore);
+	the.has_restore = false;
+}
+
+/*
+ * CRIU refuses a plugin that knows more hooks than itself, so max_hooks ends where CRIU 4.1 does, and the version is
+ * the oldest with this descriptor.
+ */
+__attribute__((visibility("default"))) cr_plugin_desc_t CR_PLUGIN_DESC = {
+	.name = "holdfast",
+	.init = init,
+	.exit = fini,
+	.version = CRIU_PLUGIN_GEN_VERSION(0, 2, 0),
+	.max_hooks = CR_PLUGIN_HOOK__CHECKPOINT_DEVICES + 1,
+	.hooks = {
+		[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = checkpoint_devices,
+		[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = resume_devices_late,
+	},
+};

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "plugin/restore.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "sys/clock.h"
+#include "sys/image_file.h"
+#include "sys/net_lock.h"
+#include "sys/netns.h"
+#include "sys/task_fds.h"
+#include "sys/tcp_repair.h"
+
+static bool needs_lock(const struct hf_image *image)
+{
+	return image->n_conns > 0 || image->n_listeners > 0;
+}
+
+static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
+{
+	char comment[96];
+	struct hf_lock rules = {.comment = comment,
+		.conns = restore->image.conns,
+		.n_conns = restore->image.n_conns,
+		.listeners = restore->image.listeners,
+		.n_listeners = restore->image.n_listeners};
+	uint64_t start = hf_now_us();
+	int ret;
+
+	memcpy(rules.id, restore->image.id, HF_ID_SIZE);
+	snprintf(comment, sizeof(comment), "holdfast: restore, pid %d", (int)getpid());
+	ret = hf_net_lock(netns, &rules, err);
+	if (ret < 0)
+		return ret;
+	restore->locked = true;
+	restore->lock_was_there = ret == 1;
+	restore->lock_us = hf_now_us() - start;
+	return 0;
+}
+
+/* Where the connections will live: CRIU's own namespace, or the one that the runtime passed. */
+static int target_netns(const struct hf_restore *restore, struct hf_error *err)
+{
+	return restore->image.netns_shared ? hf_netns_open(0, err) : hf_netns_inherited(err);
+}
+
+int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_error *err)
+{
+	hf_autoclose int netns = -1;
+	int ret;
+
+	memset(restore, 0, sizeof(*restore));
+	restore->file = hf_image_file_open(image_dir, err);
+	if (restore->file < 0)
+		return restore->file;
+	ret = hf_image_file_read(restore->file, &restore->image, err);
+	if (ret == 0 && needs_lock(&restore->image)) {
+		netns = target_netns(restore, err);
+		/* Not there yet, or not to be told which: the lock is taken when the tasks exist. */
+		if (netns >= 0)
+			ret = lock(restore, netns, err);
+		else if (netns != -ENOENT && netns != -ENOTUNIQ)
+			ret = netns;
+	}
+	if (ret < 0)
+		hf_restore_clear(restore);
+	return ret == -ENOENT ? -EIO : ret;
+}
+
+/* The sockets of the restored tree, one a connection of the image. */
+struct target {
+	struct hf_restore *restore;
+	struct hf_tree tree;
+	int netns;
+	int *socks;	/* -1: not taken yet, or left alone */
+	struct hf_queues queues;
+};
+
+static int get_socket(const struct target *target, const struct hf_conn *conn, struct hf_error *err)
+{
+	const struct hf_holder *holder = &conn->holders[0];
+	const struct hf_task *task = hf_tree_find(&target->tree, holder);
+	hf_autoclose int pidfd = -1;
+
+	if (!task)
+		return hf_error_set(err, -ESRCH, "the tree has no task with pid %u",
+			holder->pid[holder->levels - 1]);
+	pidfd = hf_pidfd_open(task->pid, err);
+	return pidfd < 0 ? pidfd : hf_pidfd_getfd(pidfd, (int)holder->fd, err);
+}
+
+static int make_room(struct hf_queues *queues, const struct hf_conn *conn)
+{
+	if (conn->recv.len > queues->recv_room) {
+		free(queues->recv);
+		queues->recv = malloc(conn->recv.len);
+		queues->recv_room = queues->recv ? conn->recv.len : 0;
+	}
+	if (conn->send.len > queues->send_room) {
+		free(queues->send);
+		queues->send = malloc(conn->send.len);
+		queues->send_room = queues->send ? conn->send.len : 0;
+	}
+	return queues->recv_room >= conn->recv.len && queues->send_room >= conn->send.len ? 0 : -ENOMEM;
+}
+
+static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
+{
+	const struct hf_conn *conn = &target->restore->image.conns[i];
+	int file = target->restore->file;
+	hf_autoclose int sock = get_socket(target, conn, err);
+	int ret;
+
+	if (sock < 0)
+		return sock;
+	ret = make_room(&target->queues, conn);
+	if (ret < 0)
+		return hf_error_sys(err, ret, "cannot hold the queues");
+	ret = hf_image_file_at(file, conn->data_offset, target->queues.recv, conn->recv.len, err);
+	if (ret == 0)
+		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len,
+			target->queues.send, conn->send.len, err);
+	/* From here on a failure must not close the socket in any other state than repair mode. */
+	if (ret == 0)
+		ret = hf_tcp_rebuild(sock, conn, target->queues.recv, target->queues.send, err);
+	if (ret == 1)
+		target->restore->n_kept++;
+	else
+		target->socks[i] = hf_steal_fd(&sock);
+	return ret < 0 ? ret : 0;
+}
+
+static int rebuild_all(struct target *target, struct hf_error *err)
+{
+	uint64_t start = hf_now_us();
+	int ret = 0;
+
+	for (uint32_t i = 0; i < target->restore->image.n_conns && ret == 0; i++) {
+		ret = rebuild_one(target, i, err);
+		if (ret < 0)
+			hf_error_context(err, "record %u", i + 1);
+	}
+	target->restore->rebuild_us = hf_now_us() - start;
+	return ret;
+}
+
+/* After the unlock: an error here concerns one connection, and the others go on. */
+static int resume_all(struct target *target, struct hf_error *err)
+{
+	uint64_t start = hf_now_us();
+	int first = 0;
+
+	for (uint32_t i = 0; i < target->restore->image.n_conns; i++) {
+		int ret = 0;
+
+		if (target->socks[i] >= 0)
+			ret = hf_tcp_resume(target->socks[i], &target->restore->image.conns[i],
+				first ? NULL : err);
+		if (ret < 0 && !first)
+			first = ret;
+	}
+	target->restore->resume_us = hf_now_us() - start;
+	return first;
+}
+
+static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
+{
+	struct hf_restore *restore = target->restore;
+	int ret = hf_tree_read(root, &target->tree, err);
+
+	if (ret < 0)
+		return ret;
+	target->netns = hf_netns_open(root, err);
+	if (target->netns < 0)
+		return target->netns;
+	target->socks = malloc((restore->image.n_conns + 1) * sizeof(*target->socks));
+	if (!target->socks)
+		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
+	for (uint32_t i = 0; i < restore->image.n_conns; i++)
+		target->socks[i] = -1;
+	if (!restore->locked)
+		ret = lock(restore, target->netns, err);
+	if (ret == 0)
+		ret = rebuild_all(target, err);
+	if (ret == 0)
+		ret = hf_net_unlock(target->netns, restore->image.id, err);
+	return ret;
+}
+
+/* The tasks never ran, and their sockets are in repair mode or closed: they disappear without a packet. */
+static void kill_tree(const struct target *target, pid_t root)
+{
+	for (size_t i = 0; i < target->tree.n; i++)
+		kill(target->tree.tasks[i].pid, SIGKILL);
+	if (target->tree.n == 0)
+		kill(root, SIGKILL);
+}
+
+int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
+{
+	struct target target = {.restore = restore, .netns = -1};
+	int ret = 0;
+
+	if (!needs_lock(&restore->image))
+		return 0;
+	ret = restore_tree(&target, root, err);
+	if (ret < 0)
+		kill_tree(&target, root);
+	else
+		ret = resume_all(&target, err);
+	for (uint32_t i = 0; target.socks && i < restore->image.n_conns; i++)
+		hf_close_fd(&target.socks[i]);
+	free(target.socks);
+	hf_close_fd(&target.netns);
+	hf_tree_clear(&target.tree);
+	hf_queues_clear(&target.queues);
+	return ret;
+}
+
+void hf_restore_clear(struct hf_restore *restore)
+{
+	hf_image_clear(&restore->image);
+	hf_close_fd(&restore->file);
+	restore->file = -1;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_PLUGIN_RESTORE_H
+#define HF_PLUGIN_RESTORE_H
+
+/*
+ * The restore of a tree's TCP connections: all or nothing.
+ *
+ * hf_restore_prepare() before anything exists, hf_restore() when all tasks exist and are stopped,
+ * hf_restore_clear() at the end.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/error.h"
+#include "lib/image.h"
+
+struct hf_restore {
+	struct hf_image image;
+	int file;	     /* the image, open */
+	bool locked;	     /* the lock is in the target's network namespace */
+	bool lock_was_there; /* since the dump */
+	uint32_t n_kept;     /* connections that CRIU had restored itself */
+	uint64_t lock_us, rebuild_us, resume_us;
+};
+
+/*
+ * Reads and checks the image and takes the lock where the network namespace is known already. Returns 0, -ENOENT if
+ * there is no image, or another negative errno; *restore needs no clearing then.
+ */
+int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_error *err);
+
+/*
+ * Rebuilds every connection in the tree of `root`, removes the lock, lets traffic flow. On failure every task of
+ * the tree has been killed, no packet was sent and the lock is still there: the restore can be tried again.
+ */
+int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err);
+
+void hf_restore_clear(struct hf_restore *restore);
+
+#endif

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/image_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int write_all(int fd, const uint8_t *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *err)
+{
+	struct stat st;
+
+	file->used = 0;
+	file->fd = -1;
+	if (fstat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+		return hf_error_set(err, -ENOTDIR,
+			"CRIU has no image directory (streaming?): holdfast needs one");
+	if (unlinkat(dir, HF_IMAGE_NAME, 0) < 0 && errno != ENOENT)
+		return hf_error_sys(err, -errno, "cannot replace %s", HF_IMAGE_NAME);
+	file->fd = openat(dir, HF_IMAGE_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (file->fd < 0)
+		return hf_error_sys(err, -errno, "cannot create %s", HF_IMAGE_NAME);
+	return 0;
+}
+
+static int buffered_write(void *context, const void *data, size_t len)
+{
+	struct hf_image_file *file = context;
+	int ret;
+
+	if (len > sizeof(file->buffer) - file->used) {
+		ret = write_all(file->fd, file->buffer, file->used);
+		if (ret < 0)
+			return ret;
+		file->used = 0;
+	}
+	if (len > sizeof(file->buffer))
+		return write_all(file->fd, data, len);
+	memcpy(file->buffer + file->used, data, len);
+	file->used += len;
+	return 0;
+}
+
+struct hf_output hf_image_file_output(struct hf_image_file *file)
+{
+	return (struct hf_output){buffered_write, file};
+}
+
+int hf_image_file_finish(struct hf_image_file *file, struct hf_error *err)
+{
+	int ret = write_all(file->fd, file->buffer, file->used);
+
+	if (close(file->fd) < 0 && ret == 0)
+		ret = -errno;
+	file->fd = -1;
+	return ret < 0 ? hf_error_sys(err, ret, "cannot write %s", HF_IMAGE_NAME) : 0;
+}
+
+int hf_image_file_remove(int dir, struct hf_error *err)
+{
+	if (unlinkat(dir, HF_IMAGE_NAME, 0) < 0 && errno != ENOENT)
+		return hf_error_sys(err, -errno, "cannot remove %s", HF_IMAGE_NAME);
+	return 0;
+}
+
+int hf_image_file_open(int dir, struct hf_error *err)
+{
+	int fd = openat(dir, HF_IMAGE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd >= 0)
+		return fd;
+	return errno == ENOENT ? -ENOENT
+			       : hf_error_sys(err, -errno, "cannot open %s", HF_IMAGE_NAME);
+}
+
+static ssize_t read_some(void *context, void *data, size_t len)
+{
+	ssize_t n;
+
+	do {
+		n = read(*(const int *)context, data, len);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+int hf_image_file_read(int fd, struct hf_image *image, struct hf_error *err)
+{
+	const struct hf_input in = {read_some, &fd};
+	int ret = lseek(fd, 0, SEEK_SET) < 0
+		? hf_error_sys(err, -errno, "cannot read from the start")
+		: hf_image_read(&in, image, err);
+
+	return ret < 0 ? hf_error_context(err, "%s", HF_IMAGE_NAME) : 0;
+}
+
+int hf_image_file_at(int fd, uint64_t offset, void *data, size_t len, struct hf_error *err)
+{
+	uint8_t *to = data;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, to, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return hf_error_sys(err, n < 0 ? -errno : -EIO, "cannot read %s",
+				HF_IMAGE_NAME);
+		to += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_SYS_IMAGE_FILE_H
+#define HF_SYS_IMAGE_FILE_H
+
+/* holdfast.img in an image directory. */
+#include "lib/error.h"
+#include "lib/image.h"
+
+/* A file written through a buffer. */
+struct hf_image_file {
+	int fd;
+	size_t used;
+	uint8_t buffer[256 << 10];
+};
+
+/* Creates the image in directory `dir`, mode 0600, in place of one that is there. -ENOTDIR: no real directory. */
+int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *err);
+
+/* Where hf_image_write_*() writes. Valid while the file is open. */
+struct hf_output hf_image_file_output(struct hf_image_file *file);
+
+/* Writes what is in the buffer and closes the file, in any case. */
+int hf_image_file_finish(struct hf_image_file *file, struct hf_error *err);
+
+/* Removes the image; one that is not there is fine. */
+int hf_image_file_remove(int dir, struct hf_error *err);
+
+/* Opens the image for reading. Returns the fd, -ENOENT if there is none, or another negative errno. */
+int hf_image_file_open(int dir, struct hf_error *err);
+
+/* Reads and checks the image of an fd from hf_image_file_open(), from its start. */
+int hf_image_file_read(int fd, struct hf_image *image, struct hf_error *err);
+
+/* Reads len bytes at offset: a queue. */
+int hf_image_file_at(int fd, uint64_t offset, void *data, size_t len, struct hf_error *err);
+
+#endif

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/net_lock.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <linux/netlink.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "sys/netlink.h"
+
+#define ATTEMPTS 4
+
+/*
+ * Applies a batch. Where the kernel's answer was lost (ENOBUFS) the batch is sent again: a table is made
+ * exclusively and removed by name, so `already`, the error of the second time, tells that the first was applied.
+ */
+static int apply(int netns, const struct hf_batch *batch, int already, struct hf_error *err)
+{
+	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
+	int ret = -ENOBUFS;
+
+	if (sock < 0)
+		return sock;
+	for (int attempt = 0; attempt < ATTEMPTS && ret == -ENOBUFS; attempt++) {
+		ret = hf_netlink_batch(sock, batch);
+		if (ret == already)
+			return attempt ? 0 : 1;
+	}
+	return ret < 0 ? hf_error_sys(err, ret, "nftables refused the lock's rules") : 0;
+}
+
+int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err)
+{
+	struct hf_batch batch = {0};
+	int ret = hf_lock_rules_add(&batch, lock, err);
+
+	if (ret == 0)
+		ret = apply(netns, &batch, -EEXIST, err);
+	hf_batch_clear(&batch);
+	return ret < 0 ? hf_error_context(err, "cannot take the lock") : ret;
+}
+
+int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
+{
+	struct hf_batch batch = {0};
+	int ret = hf_lock_rules_remove(&batch, id, err);
+
+	if (ret == 0)
+		ret = apply(netns, &batch, -ENOENT, err);
+	hf_batch_clear(&batch);
+	return ret < 0 ? hf_error_context(err, "cannot remove the lock") : 0;
+}
+
+int hf_net_lock_barrier(struct hf_error *err)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
+		return 0;
+	return errno == EINVAL || errno == ENOSYS
+		? -EAGAIN
+		: hf_error_sys(err, -errno, "membarrier failed");
+}

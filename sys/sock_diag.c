@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/sock_diag.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/cleanup.h"
+#include "sys/netlink.h"
+
+/* One listing: the sockets before `keep` are those of the families already done. */
+struct listing {
+	struct hf_diag *diag;
+	size_t keep;
+};
+
+static bool is_link_local(const uint8_t ip[16])
+{
+	return ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
+}
+
+static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *id, const __be32 *ip,
+	__be16 port, uint8_t family)
+{
+	memcpy(to->ip, ip, family == AF_INET ? 4 : 16);
+	to->port = ntohs(port);
+	to->scope_id = family == AF_INET6 && is_link_local(to->ip) ? id->idiag_if : 0;
+}
+
+static int take(const struct nlmsghdr *header, void *context)
+{
+	struct listing *listing = context;
+	struct hf_diag *diag = listing->diag;
+	const struct inet_diag_msg *msg = mnl_nlmsg_get_payload(header);
+	const struct nlattr *attr;
+	struct hf_diag_socket *sock;
+
+	if (mnl_nlmsg_get_payload_len(header) < sizeof(*msg))
+		return MNL_CB_OK;
+	if (diag->n == diag->room) {
+		size_t room = diag->room ? 2 * diag->room : 256;
+		struct hf_diag_socket *grown = realloc(diag->sockets, room * sizeof(*grown));
+
+		if (!grown) {
+			errno = ENOMEM;
+			return MNL_CB_ERROR;
+		}
+		diag->sockets = grown;
+		diag->room = room;
+	}
+	sock = &diag->sockets[diag->n++];
+	memset(sock, 0, sizeof(*sock));
+	sock->inode = msg->idiag_inode;
+	sock->family = msg->idiag_family == AF_INET ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6;
+	sock->state = msg->idiag_state;
+	set_endpoint(&sock->local, &msg->id, msg->id.idiag_src, msg->id.idiag_sport,
+		msg->idiag_family);
+	set_endpoint(&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport,
+		msg->idiag_family);
+	mnl_attr_for_each(attr, header, sizeof(*msg))
+		if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&
+			mnl_attr_get_payload_len(attr) >= 1)
+			sock->v6only = mnl_attr_get_u8(attr);
+	return MNL_CB_OK;
+}
+
+static void restart(void *context)
+{
+	struct listing *listing = context;
+
+	listing->diag->n = listing->keep;
+}
+
+static int list_family(int sock, uint8_t family, struct hf_diag *diag, struct hf_error *err)
+{
+	char buf[NLMSG_SPACE(sizeof(struct inet_diag_req_v2))] __attribute__((aligned(4))) = {0};
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buf);
+	struct inet_diag_req_v2 *request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
+	struct listing listing = {diag, diag->n};
+
+	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	header->nlmsg_seq = family;
+	request->sdiag_family = family;
+	request->sdiag_protocol = IPPROTO_TCP;
+	request->idiag_states = ~0u;
+	return hf_netlink_dump(sock, header, take, restart, &listing, err);
+}
+
+static int by_inode(const void *left, const void *right)
+{
+	const struct hf_diag_socket *a = left, *b = right;
+
+	return (a->inode > b->inode) - (a->inode < b->inode);
+}
+
+int hf_sock_diag(int netns, struct hf_diag *diag, struct hf_error *err)
+{
+	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_SOCK_DIAG, err);
+	int ret = sock;
+
+	if (ret >= 0)
+		ret = list_family(sock, AF_INET, diag, err);
+	if (ret == 0)
+		ret = list_family(sock, AF_INET6, diag, err);
+	if (ret < 0) {
+		hf_diag_clear(diag);
+		return hf_error_context(err, "cannot list the TCP sockets");
+	}
+	if (diag->n)
+		qsort(diag->sockets, diag->n, sizeof(*diag->sockets), by_inode);
+	return 0;
+}
+
+const struct hf_diag_socket *hf_diag_find(const struct hf_diag *diag, uint64_t inode)
+{
+	struct hf_diag_socket key = {.inode = inode};
+
+	return diag->n ? bsearch(&key, diag->sockets, diag->n, sizeof(key), by_inode) : NULL;
+}
+
+void hf_diag_clear(struct hf_diag *diag)
+{
+	free(diag->sockets);
+	memset(diag, 0, sizeof(*diag));
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_SYS_SOCK_DIAG_H
+#define HF_SYS_SOCK_DIAG_H
+
+/* The TCP sockets of a network namespace, sock_diag(7). */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/conn.h"
+#include "lib/error.h"
+
+struct hf_diag_socket {
+	uint64_t inode; /* 0: no file refers to it */
+	enum hf_family family;
+	enum hf_tcp_state state;
+	bool v6only;
+	struct hf_endpoint local;
+	struct hf_endpoint peer;
+};
+
+struct hf_diag {
+	struct hf_diag_socket *sockets; /* owned, sorted by inode */
+	size_t n;
+	size_t room;
+};
+
+/* Lists IPv4 and IPv6 sockets in every state into *diag, zeroed before. Nothing is kept on failure. */
+int hf_sock_diag(int netns, struct hf_diag *diag, struct hf_error *err);
+
+/* The socket with this inode, or NULL. */
+const struct hf_diag_socket *hf_diag_find(const struct hf_diag *diag, uint64_t inode);
+
+void hf_diag_clear(struct hf_diag *diag);
+
+#endif

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/task_fds.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+
+#define STATUS_SIZE 8192
+
+int hf_pidfd_open(pid_t pid, struct hf_error *err)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? hf_error_sys(err, -errno, "pidfd_open of task %d failed", (int)pid) : fd;
+}
+
+int hf_pidfd_getfd(int pidfd, int fd, struct hf_error *err)
+{
+	int dup = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	return dup < 0 ? hf_error_sys(err, -errno, "pidfd_getfd of fd %d failed", fd) : dup;
+}
+
+/* Reads /proc/PID/status and returns where the line starts whose name is given, after the colon. */
+static char *status_line(pid_t pid, const char *name, char buf[STATUS_SIZE])
+{
+	char path[64];
+	ssize_t n;
+	char *at;
+	hf_autoclose int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	n = read(fd, buf, STATUS_SIZE - 1);
+	if (n <= 0)
+		return NULL;
+	buf[n] = '\0';
+	at = strstr(buf, name);
+	return at ? at + strlen(name) : NULL;
+}
+
+int hf_task_tracer(pid_t pid)
+{
+	char buf[STATUS_SIZE];
+	const char *at = status_line(pid, "\nTracerPid:", buf);
+
+	return at ? atoi(at) : -ESRCH;
+}
+
+static bool is_zombie(pid_t pid)
+{
+	char buf[STATUS_SIZE];
+	const char *at = status_line(pid, "\nState:\t", buf);
+
+	return !at || *at == 'Z' || *at == 'X';
+}
+
+/* All pids of a task, from the outermost namespace that we see. Returns how many, or a negative errno. */
+static int all_pids(pid_t pid, uint32_t pids[HF_MAX_PID_LEVELS])
+{
+	char buf[STATUS_SIZE];
+	char *at = status_line(pid, "\nNSpid:", buf);
+	int n = 0;
+
+	if (!at)
+		return -ESRCH;
+	while (n < HF_MAX_PID_LEVELS && *at != '\n' && *at != '\0') {
+		char *end;
+
+		pids[n] = (uint32_t)strtoul(at, &end, 10);
+		if (end == at)
+			break;
+		n++;
+		at = end;
+	}
+	return n ? n : -ESRCH;
+}
+
+/* `outside` is the number of pid namespaces outside the root task's own. */
+static int add_task(struct hf_tree *tree, pid_t pid, int *outside, struct hf_error *err)
+{
+	uint32_t pids[HF_MAX_PID_LEVELS];
+	struct hf_task *grown, *task;
+	int n = all_pids(pid, pids);
+
+	if (n < 0)
+		return hf_error_sys(err, n, "cannot read the pids of task %d", (int)pid);
+	if (*outside < 0)
+		*outside = n - 1;
+	if (n <= *outside)
+		return hf_error_set(err, -EINVAL,
+			"task %d is outside the pid namespace of the root task", (int)pid);
+	grown = realloc(tree->tasks, (tree->n + 1) * sizeof(*grown));
+	if (!grown)
+		return hf_error_sys(err, -ENOMEM, "cannot list the tasks");
+	tree->tasks = grown;
+	task = &tree->tasks[tree->n++];
+	memset(task, 0, sizeof(*task));
+	task->pid = pid;
+	task->name.levels = (uint32_t)(n - *outside);
+	memcpy(task->name.pid, pids + *outside, task->name.levels * sizeof(pids[0]));
+	return 0;
+}
+
+/* Adds the children that one thread made. */
+static int add_children(struct hf_tree *tree, const char *path, int *outside, struct hf_error *err)
+{
+	FILE *file = fopen(path, "re");
+	int child, ret = 0;
+
+	if (!file)
+		return errno == ENOENT ? 0 : hf_error_sys(err, -errno, "cannot open %s", path);
+	while (ret == 0 && fscanf(file, "%d", &child) == 1)
+		if (!is_zombie(child))
+			ret = add_task(tree, child, outside, err);
+	fclose(file);
+	return ret;
+}
+
+static int add_descendants(struct hf_tree *tree, pid_t pid, int *outside, struct hf_error *err)
+{
+	char path[352];
+	struct dirent *entry;
+	int ret = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return hf_error_sys(err, -errno, "cannot open %s", path);
+	while (ret == 0 && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/children", (int)pid, entry->d_name);
+		ret = add_children(tree, path, outside, err);
+	}
+	closedir(dir);
+	return ret;
+}
+
+int hf_tree_read(pid_t root, struct hf_tree *tree, struct hf_error *err)
+{
+	int outside = -1;
+	int ret = add_task(tree, root, &outside, err);
+
+	/* The array grows while it is walked: breadth first. */
+	for (size_t i = 0; i < tree->n && ret == 0; i++)
+		ret = add_descendants(tree, tree->tasks[i].pid, &outside, err);
+	if (ret < 0)
+		hf_tree_clear(tree);
+	return ret;
+}
+
+void hf_tree_clear(struct hf_tree *tree)
+{
+	free(tree->tasks);
+	memset(tree, 0, sizeof(*tree));
+}
+
+const struct hf_task *hf_tree_find(const struct hf_tree *tree, const struct hf_holder *name)
+{
+	for (size_t i = 0; i < tree->n; i++) {
+		const struct hf_holder *other = &tree->tasks[i].name;
+
+		if (other->levels == name->levels &&
+			memcmp(other->pid, name->pid, name->levels * sizeof(name->pid[0])) == 0)
+			return &tree->tasks[i];
+	}
+	return NULL;
+}
+
+static int add_task_sockets(const struct hf_tree *tree, size_t task, struct hf_task_sockets *sockets,
+	size_t *room, struct hf_error *err)
+{
+	char path[64];
+	struct dirent *entry;
+	int ret = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)tree->tasks[task].pid);
+	dir = opendir(path);
+	if (!dir)
+		return hf_error_sys(err, -errno, "cannot open %s", path);
+	while (ret == 0 && (entry = readdir(dir))) {
+		char target[64];
+		unsigned long inode;
+		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+
+		if (len <= 0)
+			continue;
+		target[len] = '\0';
+		if (sscanf(target, "socket:[%lu]", &inode) != 1)
+			continue;
+		if (sockets->n == *room) {
+			size_t more = *room ? 2 * *room : 256;
+			struct hf_task_socket *grown =
+				realloc(sockets->sockets, more * sizeof(*grown));
+
+			if (!grown) {
+				ret = hf_error_sys(err, -ENOMEM, "cannot list the sockets");
+				break;
+			}
+			sockets->sockets = grown;
+			*room = more;
+		}
+		sockets->sockets[sockets->n++] =
+			(struct hf_task_socket){inode, task, atoi(entry->d_name)};
+	}
+	closedir(dir);
+	return ret;
+}
+
+static int by_inode(const void *left, const void *right)
+{
+	const struct hf_task_socket *a = left, *b = right;
+
+	if (a->inode != b->inode)
+		return a->inode > b->inode ? 1 : -1;
+	if (a->task != b->task)
+		return a->task > b->task ? 1 : -1;
+	return (a->fd > b->fd) - (a->fd < b->fd);
+}
+
+int hf_task_sockets_read(
+	const struct hf_tree *tree, struct hf_task_sockets *sockets, struct hf_error *err)
+{
+	size_t room = 0;
+	int ret = 0;
+
+	for (size_t i = 0; i < tree->n && ret == 0; i++)
+		ret = add_task_sockets(tree, i, sockets, &room, err);
+	if (ret < 0)
+		hf_task_sockets_clear(sockets);
+	else if (sockets->n)
+		qsort(sockets->sockets, sockets->n, sizeof(*sockets->sockets), by_inode);
+	return ret;
+}
+
+void hf_task_sockets_clear(struct hf_task_sockets *sockets)
+{
+	free(sockets->sockets);
+	memset(sockets, 0, sizeof(*sockets));
+}

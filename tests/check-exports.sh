@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Looks at what was built: the plugin exports nothing but its description, and plugin and program
+# are hardened.
+set -eu
+LC_ALL=C
+export LC_ALL
+
+build=${top_builddir:-.}
+failed=0
+
+wrong() {
+	echo "check-exports: $*" >&2
+	failed=1
+}
+
+# The dynamic section and the segments of a file, once, for the checks below.
+look_at() {
+	file=$1
+	header=$(readelf -hW "$file") || exit 1
+	segments=$(readelf -lW "$file") || exit 1
+	dynamic=$(readelf -dW "$file") || exit 1
+}
+
+has() {
+	printf '%s\n' "$1" | grep -Eq "$2"
+}
+
+hardened() {
+	has "$segments" '^ *GNU_RELRO ' || wrong "$file has no RELRO segment"
+	has "$dynamic" '\(BIND_NOW\)|\(FLAGS\).*BIND_NOW|\(FLAGS_1\).*NOW' ||
+		wrong "$file is not bound at load time (-z now)"
+	has "$segments" '^ *GNU_STACK ' || wrong "$file does not say what its stack is"
+	! has "$segments" '^ *GNU_STACK .* RWE ' || wrong "$file has an executable stack"
+	! has "$dynamic" '\(TEXTREL\)|\(FLAGS\).*TEXTREL' || wrong "$file has text relocations"
+}
+
+plugin=$build/.libs/holdfast_plugin.so
+if [ ! -f "$plugin" ]; then
+	wrong "$plugin is missing"
+else
+	# A name in a list of one per line; a version script adds its version's name as type A.
+	exports=$(nm -D --defined-only --format=posix "$plugin" | awk '$2 != "A" { print $1 }' | sort)
+	[ "$exports" = CR_PLUGIN_DESC ] ||
+		wrong "$plugin must export CR_PLUGIN_DESC alone, but exports:" \
+			"${exports:-nothing}"
+	look_at "$plugin"
+	hardened
+fi
+
+# With shared libraries of its own libtool leaves a script at the top and the program in .libs.
+program=$build/.libs/holdfast
+[ -f "$program" ] || program=$build/holdfast
+if [ ! -f "$program" ]; then
+	wrong "$build/holdfast is missing"
+else
+	look_at "$program"
+	has "$header" '^ *Type: *DYN ' || wrong "$program is not position independent (PIE)"
+	hardened
+fi
+
+exit "$failed"

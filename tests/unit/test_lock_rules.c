@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The shape of the batch; that the kernel does what it says is for the integration tests. */
+#include "tests/unit/unit.h"
+
+#include <string.h>
+
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include "lib/lock_rules.h"
+
+static unsigned int count(const struct hf_batch *batch, unsigned int type)
+{
+	unsigned int n = 0;
+	size_t at = 0;
+
+	while (at < batch->len) {
+		const struct nlmsghdr *header = (const struct nlmsghdr *)(batch->data + at);
+
+		assert_true(header->nlmsg_len >= sizeof(*header));
+		assert_true(at + header->nlmsg_len <= batch->len);
+		n += header->nlmsg_type == type;
+		at += MNL_ALIGN(header->nlmsg_len);
+	}
+	assert_int_equal(at, batch->len);
+	return n;
+}
+
+static unsigned int count_nft(const struct hf_batch *batch, unsigned int type)
+{
+	return count(batch, NFNL_SUBSYS_NFTABLES << 8 | type);
+}
+
+static void fill(struct hf_conn *conns, uint32_t n)
+{
+	memset(conns, 0, n * sizeof(*conns));
+	for (uint32_t i = 0; i < n; i++) {
+		conns[i].family = HF_FAMILY_IPV6;
+		memset(conns[i].local.ip, 0xfd, 16);
+		memset(conns[i].peer.ip, 0xfc, 16);
+		conns[i].local.port = 80;
+		conns[i].peer.port = (uint16_t)(i + 1);
+	}
+}
+
+static void test_add(void **state)
+{
+	static const uint8_t v4[4] = {192, 0, 2, 1};
+	struct hf_listener listener = {.family = HF_FAMILY_IPV6, .local.port = 80};
+	struct hf_lock lock = {.id = {1}, .n_conns = 2, .listeners = &listener, .n_listeners = 1};
+	struct hf_batch batch = {0};
+	struct hf_conn conns[2];
+
+	(void)state;
+	fill(conns, 2);
+	conns[1].family = HF_FAMILY_IPV4;
+	memset(conns[1].local.ip, 0, 16);
+	memcpy(conns[1].local.ip, v4, 4);
+	lock.conns = conns;
+	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
+	assert_int_equal(count(&batch, NFNL_MSG_BATCH_BEGIN), 1);
+	assert_int_equal(count(&batch, NFNL_MSG_BATCH_END), 1);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWTABLE), 1);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWCHAIN), 2);
+	/* conn4, conn6, and the dual-stack listener in port6 and port4 */
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), 4);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSETELEM), 4);
+	/* mark twice, loopback, both directions of two sets, two of SYNs */
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 3 + 4 + 2);
+	hf_batch_clear(&batch);
+}
+
+/* A nested attribute's length has 16 bits: many elements go into several messages. */
+static void test_many(void **state)
+{
+	enum { N = 10001 };
+	struct hf_conn *conns = calloc(N, sizeof(*conns));
+	struct hf_lock lock = {.id = {1}, .n_conns = N, .conns = conns};
+	struct hf_batch batch = {0};
+
+	(void)state;
+	assert_non_null(conns);
+	fill(conns, N);
+	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSETELEM), 11);
+	assert_true(batch.len > N * 40u);
+	hf_batch_clear(&batch);
+	free(conns);
+}
+
+static void test_remove(void **state)
+{
+	const uint8_t id[HF_ID_SIZE] = {0xab};
+	struct hf_batch batch = {0};
+	char name[HF_TABLE_NAME];
+
+	(void)state;
+	assert_int_equal(hf_lock_rules_remove(&batch, id, NULL), 0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_DELTABLE), 1);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWTABLE), 0);
+	assert_string_equal(hf_table_name(name, id), "holdfast-ab000000000000000000000000000000");
+	hf_batch_clear(&batch);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_add),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_remove),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
