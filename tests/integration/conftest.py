@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fixtures of the integration tests. They run as root, in the test root: contrib/testroot."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import checks, mode
+from harness.arrangements import ARRANGEMENTS, Server, make_server
+from harness.net import Network
+from harness.peer import Peer
+from harness.proc import run
+from harness.programs import Missing, program
+
+STRICT = os.environ.get("HOLDFAST_TEST_STRICT") == "1"
+
+
+def _strict(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Where the tests must run, one that cannot is a failure."""
+    if STRICT and report.skipped and not hasattr(report, "wasxfail"):
+        where = report.longrepr
+        reason = where[2] if isinstance(where, tuple) else where
+        report.outcome = "failed"
+        report.longrepr = f"not run, with HOLDFAST_TEST_STRICT=1: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _strict(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _strict(report)
+    return report
+
+
+def _cannot() -> str | None:
+    """Why no test can run here, if so."""
+    if os.geteuid() != 0:
+        return "needs root"
+    for tool in ("criu", "ip", "nft", "nsenter", "ping"):
+        if not shutil.which(tool):
+            return f"needs {tool} (run the tests in contrib/testroot)"
+    version = re.search(r"Version: (\d+)\.(\d+)", run(["criu", "--version"]).output)
+    if not version or (int(version[1]), int(version[2])) < (4, 2):
+        return "needs CRIU 4.2 or later"
+    return None
+
+
+def _built(get: Callable[[], Any]) -> Any:
+    """What has not been built is said in one line."""
+    try:
+        return get()
+    except Missing as error:
+        missing = str(error)
+    pytest.fail(missing, pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine() -> None:
+    reason = _cannot()
+    if reason:
+        pytest.skip(reason)
+    for name in ("hf-server", "hf-peer"):
+        _built(lambda name=name: program(name))
+
+
+@pytest.fixture(scope="session")
+def holdfast_mode() -> mode.Mode:
+    """The options that switch the plugin on, which must have been built."""
+    options: mode.Mode = _built(lambda: mode.holdfast(os.environ.get("HOLDFAST_LIBDIR")))
+    return options
+
+
+@pytest.fixture
+def leftovers() -> Iterator[checks.Leftovers]:
+    """The first to be set up: its check comes when all else is gone."""
+    found = checks.Leftovers()
+    yield found
+    assert not found.processes()
+
+
+@pytest.fixture
+def net(leftovers: checks.Leftovers) -> Iterator[Network]:
+    """Two namespaces, in which no lock may remain."""
+    with Network() as network:
+        yield network
+        assert not checks.holdfast_tables(network.container, network.peer)
+
+
+@pytest.fixture(params=ARRANGEMENTS)
+def arrangement(request: pytest.FixtureRequest) -> str:
+    """Every way to make a checkpoint, one after the other."""
+    name: str = request.param
+    if name in ("crun", "runc") and not shutil.which(name):
+        pytest.skip(f"needs {name}")
+    return name
+
+
+@pytest.fixture
+def servers() -> list[Server]:
+    """Those that serve() started."""
+    return []
+
+
+@pytest.fixture
+def serve(
+    net: Network, tmp_path: Path, servers: list[Server]
+) -> Iterator[Callable[..., Server]]:
+    """serve(arrangement, mode, server_args=[...]): a server that runs until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, options: mode.Mode, **kwargs: Any) -> Server:
+            work = tmp_path / f"server{len(servers)}"
+            server = make_server(name, net, work, options, **kwargs)
+            servers.append(stack.enter_context(server))
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def connect(net: Network, servers: list[Server]) -> Callable[..., Peer]:
+    """with connect(["idle", "echo*10"], patience=10) as peer: ...
+
+    Before finish() ends the connections it looks for sockets that were left in repair mode.
+    """
+
+    def check() -> None:
+        for server in servers:
+            assert not checks.repair_sockets(server.pids())
+
+    def make(conns: Sequence[str], **kwargs: Any) -> Peer:
+        return Peer(net.peer, net.targets(), conns, before_finish=check, **kwargs)
+
+    return make

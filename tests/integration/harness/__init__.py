@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the integration tests and the demo are made of.
+
+programs  where the built programs are
+proc      running commands and ending processes
+net       two network namespaces and a cable
+peer      hf-peer: connections, each byte checked
+criu      a server checkpointed by the criu command
+oci       a server in a container of crun or runc
+checks    what must not be left behind
+"""

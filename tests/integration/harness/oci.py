@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A server in a container of crun or runc, checkpointed and restored by the runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from . import bundle, proc
+from .criu import Result, read_log
+from .mode import Mode
+from .net import Network
+
+Runtime = Literal["crun", "runc"]
+
+
+@contextlib.contextmanager
+def criu_conf(mode: Mode, directory: Path = Path("/etc/criu")) -> Iterator[None]:
+    """Tells both runtimes' CRIU: they have no options for most of it, but read these files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / "crun.conf", directory / "runc.conf"]
+    before = [path.read_text() if path.exists() else None for path in paths]
+    try:
+        for path in paths:
+            path.write_text(mode.config())
+        yield
+    finally:
+        for path, text in zip(paths, before, strict=True):
+            if text is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(text)
+
+
+@dataclass
+class OciServer:
+    """with OciServer(net, tmp_path, mode, "crun") as server: ...; runs from __enter__ on.
+
+    Has what CriuServer has: pids, checkpoint, restore, images, server_log.
+    """
+
+    net: Network
+    work: Path
+    mode: Mode
+    runtime: Runtime = "crun"
+    server_args: Sequence[str] = ()
+    hooks: dict[str, Any] | None = None
+    env: dict[str, str] = field(default_factory=dict)  # for the runtime
+    rounds: int = 0
+    id: str = field(default_factory=lambda: f"hf{secrets.token_hex(4)}")
+
+    @property
+    def name(self) -> str:
+        return self.runtime
+
+    @property
+    def images(self) -> Path:
+        """The images of the last checkpoint."""
+        return self.work / f"images{self.rounds}"
+
+    @property
+    def server_log(self) -> Path:
+        return self.work / "server.log"
+
+    @property
+    def bundle(self) -> Path:
+        return self.work / "bundle"
+
+    def __enter__(self) -> Self:
+        args = [*self.net.listen_args(), "--ready-file=/run/ready", *self.server_args]
+        bundle.make(self.bundle, args, self.net.container.path, self.hooks)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.close)
+            self.start()
+            stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(
+        self, *words: object, timeout: float = 60, stdout: int | None = None
+    ) -> proc.Done:
+        """The runtime with a verb. stdout: what the container gets, too, for both outputs."""
+        log = self.work / "runtime.log"
+        command = [self.runtime, "--root", self.work / "state", "--log", log, *words]
+        env = {**os.environ, **self.env}
+        if stdout is None:
+            return proc.run(command, timeout, env=env)
+        log.unlink(missing_ok=True)
+        done = proc.run_with_output(command, stdout, timeout, env=env)
+        return proc.Done(done.command, done.rc, read_log(log), done.seconds)
+
+    @contextlib.contextmanager
+    def _output(self) -> Iterator[int]:
+        """A pipe into server_log: CRIU would not find a file outside the container's root."""
+        read, write = os.pipe()
+        try:
+            with open(self.server_log, "ab") as log:
+                proc.spawn_copy(read, log.fileno())
+            yield write
+        finally:
+            os.close(read)
+            os.close(write)
+
+    def start(self) -> None:
+        ready = self.bundle / "rootfs" / "run" / "ready"
+        with self._output() as output:
+            self._call("run", "--detach", "--bundle", self.bundle, self.id, stdout=output).check()
+        proc.wait_for(ready.exists, f"start of hf-server in {self.runtime}")
+
+    def state(self) -> dict[str, Any]:
+        done = self._call("state", self.id)
+        return json.loads(done.output) if done.rc == 0 else {"status": "gone", "pid": 0}
+
+    def pids(self) -> list[int]:
+        """The processes of the server in our pid namespace, its first one first."""
+        pid = self.state()["pid"]
+        return proc.tree(pid) if pid else []
+
+    def checkpoint(
+        self, *, leave_running: bool = False, extra: Sequence[str] = (), timeout: float = 120
+    ) -> Result:
+        self.rounds += 1
+        self.images.mkdir()
+        words = ["checkpoint", "--image-path", self.images, "--work-path", self.images]
+        words += ["--leave-running"] if leave_running else []
+        with criu_conf(self.mode):
+            done = self._call(*words, *extra, self.id, timeout=timeout)
+        result = Result(done.rc, read_log(self.images / "dump.log"), done.output, done.seconds)
+        if result.ok and not leave_running:
+            # runc forgets a checkpointed container by itself, crun must be told.
+            self._call("delete", "--force", self.id)
+        return result
+
+    def restore(self, *, extra: Sequence[str] = (), timeout: float = 120) -> Result:
+        words = ["restore", "--detach", "--bundle", self.bundle]
+        words += ["--image-path", self.images, "--work-path", self.images]
+        with criu_conf(self.mode), self._output() as output:
+            done = self._call(*words, *extra, self.id, timeout=timeout, stdout=output)
+        self._gather()
+        log = read_log(self.images / "restore.log")
+        return Result(done.rc, log, done.output, done.seconds)
+
+    def _gather(self) -> None:
+        """Puts all processes into the cgroup of the first.
+
+        With manage-cgroups=ignore CRIU does not, and crun moves the first one only; but the next
+        checkpoint freezes by cgroup, and fails on a process that is elsewhere.
+        """
+        pids = self.pids()
+        if not pids:
+            return
+        lines = Path(f"/proc/{pids[0]}/cgroup").read_text().splitlines()
+        paths = [line.removeprefix("0::/") for line in lines if line.startswith("0::/")]
+        for pid in pids[1:]:
+            (Path("/sys/fs/cgroup") / paths[0] / "cgroup.procs").write_text(str(pid))
+
+    def close(self) -> None:
+        pids = self.pids()
+        self._call("delete", "--force", self.id)
+        proc.kill(pids)
