@@ -21,8 +21,8 @@ static void print_table(const struct hf_image *image)
 		printf("listening  %s\n", hf_endpoint_format(local, image->listeners[i].family,
 						  &image->listeners[i].local));
 	if (image->n_conns)
-		printf("%-12s %-28s %-28s %9s %9s %9s %5s  %s\n", "STATE", "LOCAL", "PEER", "RECV-Q",
-			"SEND-Q", "UNSENT", "MSS", "OPTIONS");
+		printf("%-12s %-28s %-28s %9s %9s %9s %5s  %s\n", "STATE", "LOCAL", "PEER",
+			"RECV-Q", "SEND-Q", "UNSENT", "MSS", "OPTIONS");
 	for (uint32_t i = 0; i < image->n_conns; i++) {
 		const struct hf_conn *conn = &image->conns[i];
 
@@ -33,9 +33,9 @@ static void print_table(const struct hf_image *image)
 		if (conn->has_wscale)
 			printf(" wscale:%u,%u", conn->snd_wscale, conn->rcv_wscale);
 		printf("%s%s\n", conn->has_sack ? " sack" : "",
-			conn->usec_timestamps	? " ts(us)"
-			: conn->has_timestamps	? " ts"
-						: "");
+			conn->usec_timestamps  ? " ts(us)"
+			: conn->has_timestamps ? " ts"
+					       : "");
 	}
 }
 
@@ -146,8 +146,8 @@ static int print_json(const struct hf_image *image)
 	key(gen, "listeners");
 	yajl_gen_array_open(gen);
 	for (uint32_t i = 0; i < image->n_listeners; i++)
-		key(gen, hf_endpoint_format(text, image->listeners[i].family,
-				 &image->listeners[i].local));
+		key(gen, hf_endpoint_format(
+				 text, image->listeners[i].family, &image->listeners[i].local));
 	yajl_gen_array_close(gen);
 	key(gen, "connections");
 	yajl_gen_array_open(gen);

@@ -2,7 +2,8 @@
 #ifndef HF_CLI_VERBS_H
 #define HF_CLI_VERBS_H
 
-/* The verbs of the command, one file each. argv[0] is the verb. They return an exit code of holdfast(8). */
+/* The verbs of the command, one file each. argv[0] is the verb. They return an exit code of
+ * holdfast(8). */
 enum hf_exit { HF_EXIT_OK = 0, HF_EXIT_FAILURE = 1, HF_EXIT_USAGE = 2 };
 
 int hf_verb_show(int argc, char **argv);

@@ -71,8 +71,8 @@ static int set_line(struct hf_config *config, struct span line, uint32_t *seen, 
 		if (!equals(key, keys[i].name))
 			continue;
 		if (*seen & 1u << i)
-			return hf_error_set(err, -EINVAL, "%s:%u: `%s` is set twice", name,
-				number, keys[i].name);
+			return hf_error_set(err, -EINVAL, "%s:%u: `%s` is set twice", name, number,
+				keys[i].name);
 		*seen |= 1u << i;
 		if (!keys[i].set(config, value))
 			return hf_error_set(err, -EINVAL, "%s:%u: `%s` must be %s, not `%.*s`",

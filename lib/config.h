@@ -3,8 +3,8 @@
 #define HF_LIB_CONFIG_H
 
 /*
- * The configuration, holdfast.conf(5): lines `key = value`, `#` starts a comment. An unknown key, an
- * unknown value, or a key given twice is an error that names file and line.
+ * The configuration, holdfast.conf(5): lines `key = value`, `#` starts a comment. An unknown key,
+ * an unknown value, or a key given twice is an error that names file and line.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,8 +19,8 @@ struct hf_config {
 struct hf_config hf_config_defaults(void);
 
 /*
- * Reads the text of a configuration file over *config. `name` is the file's name for errors. Returns 0
- * or -EINVAL; on failure *config is as it was.
+ * Reads the text of a configuration file over *config. `name` is the file's name for errors.
+ * Returns 0 or -EINVAL; on failure *config is as it was.
  */
 int hf_config_parse(struct hf_config *config, const char *name, const char *text, size_t len,
 	struct hf_error *err);

@@ -36,7 +36,7 @@ bool hf_endpoint_is_v4_mapped(const struct hf_endpoint *endpoint)
 bool hf_conn_is_ipv4_on_wire(const struct hf_conn *conn)
 {
 	return conn->family == HF_FAMILY_IPV4 ||
-		(hf_endpoint_is_v4_mapped(&conn->local) && hf_endpoint_is_v4_mapped(&conn->peer));
+	       (hf_endpoint_is_v4_mapped(&conn->local) && hf_endpoint_is_v4_mapped(&conn->peer));
 }
 
 char *hf_endpoint_format(

@@ -15,7 +15,7 @@
 /* Longest text of hf_endpoint_format(): "[ipv6%scope]:port". */
 #define HF_ENDPOINT_TEXT 80
 /* Longest text of hf_conn_format(): two endpoints and an arrow. */
-#define HF_CONN_TEXT	 (2 * HF_ENDPOINT_TEXT + 8)
+#define HF_CONN_TEXT (2 * HF_ENDPOINT_TEXT + 8)
 
 /* Address family of a socket; the values are those of the image format, not AF_*. */
 enum hf_family {
@@ -41,8 +41,8 @@ enum hf_tcp_state {
 };
 
 struct hf_endpoint {
-	uint8_t ip[16];	   /* an IPv4 address fills the first 4 bytes, the rest is 0 */
-	uint16_t port;	   /* 0: none */
+	uint8_t ip[16];    /* an IPv4 address fills the first 4 bytes, the rest is 0 */
+	uint16_t port;     /* 0: none */
 	uint32_t scope_id; /* interface index of a link-local IPv6 address, else 0 */
 };
 
@@ -54,8 +54,8 @@ struct hf_queue {
 
 /* struct tcp_repair_window (include/uapi/linux/tcp.h). */
 struct hf_window {
-	uint32_t snd_wl1;    /* segment sequence number of the last window update, RFC 9293 SND.WL1 */
-	uint32_t snd_wnd;    /* bytes the peer accepts, RFC 9293 SND.WND */
+	uint32_t snd_wl1; /* segment sequence number of the last window update, RFC 9293 SND.WL1 */
+	uint32_t snd_wnd; /* bytes the peer accepts, RFC 9293 SND.WND */
 	uint32_t max_window; /* largest window ever seen from the peer */
 	uint32_t rcv_wnd;    /* bytes we offered, RFC 9293 RCV.WND */
 	uint32_t rcv_wup;    /* rcv_nxt when we offered them */
@@ -64,8 +64,9 @@ struct hf_window {
 /* A file descriptor that refers to the socket. */
 #define HF_MAX_PID_LEVELS 32 /* kernel MAX_PID_NS_LEVEL */
 struct hf_holder {
-	uint32_t levels;		 /* how many entries of pid[] are used, at least 1 */
-	uint32_t pid[HF_MAX_PID_LEVELS]; /* from the tree root's pid namespace inwards, see NSpid in proc(5) */
+	uint32_t levels;                 /* how many entries of pid[] are used, at least 1 */
+	uint32_t pid[HF_MAX_PID_LEVELS]; /* from the tree root's pid namespace inwards, see NSpid in
+					    proc(5) */
 	uint32_t fd;
 };
 
@@ -79,12 +80,12 @@ struct hf_conn {
 	struct hf_queue send;
 	uint32_t unsent; /* the last bytes of the send queue, never sent: write_seq - snd_nxt */
 
-	uint32_t mss_clamp;   /* largest segment the peer accepts (its MSS option), RFC 9293 3.7.1 */
-	bool has_wscale;      /* window scaling negotiated, RFC 7323 */
-	uint8_t snd_wscale;   /* shift of windows that we receive */
-	uint8_t rcv_wscale;   /* shift of windows that we send */
-	bool has_sack;	      /* SACK permitted, RFC 2018 */
-	bool has_timestamps;  /* timestamps negotiated, RFC 7323 */
+	uint32_t mss_clamp;  /* largest segment the peer accepts (its MSS option), RFC 9293 3.7.1 */
+	bool has_wscale;     /* window scaling negotiated, RFC 7323 */
+	uint8_t snd_wscale;  /* shift of windows that we receive */
+	uint8_t rcv_wscale;  /* shift of windows that we send */
+	bool has_sack;       /* SACK permitted, RFC 2018 */
+	bool has_timestamps; /* timestamps negotiated, RFC 7323 */
 	bool usec_timestamps; /* their unit is 1 us, not 1 ms (kernel tcp_usec_ts) */
 	uint32_t timestamp;   /* TSval at dump: tcp_clock + tsoffset */
 	struct hf_window window;
@@ -95,7 +96,8 @@ struct hf_conn {
 	struct hf_holder *holders; /* owned by whoever owns the conn */
 	uint32_t n_holders;
 
-	/* Where the queues' bytes are in the image: recv.len bytes, then send.len. Set by the reader. */
+	/* Where the queues' bytes are in the image: recv.len bytes, then send.len. Set by the
+	 * reader. */
 	uint64_t data_offset;
 };
 
@@ -116,8 +118,8 @@ bool hf_endpoint_is_v4_mapped(const struct hf_endpoint *endpoint);
 bool hf_conn_is_ipv4_on_wire(const struct hf_conn *conn);
 
 /* "192.0.2.1:80" or "[2001:db8::1%2]:80" into buf. Returns buf. */
-char *hf_endpoint_format(char buf[HF_ENDPOINT_TEXT], enum hf_family family,
-	const struct hf_endpoint *endpoint);
+char *hf_endpoint_format(
+	char buf[HF_ENDPOINT_TEXT], enum hf_family family, const struct hf_endpoint *endpoint);
 
 /* "local -> peer" into buf. Returns buf. */
 char *hf_conn_format(char buf[HF_CONN_TEXT], const struct hf_conn *conn);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What a connection must be before the kernel is asked to make it: each rule with its source. Rules
- * that the kernel would enforce by EINVAL in the middle of a restore are here, so that a bad image is
- * found before anything was created.
+ * that the kernel would enforce by EINVAL in the middle of a restore are here, so that a bad image
+ * is found before anything was created.
  */
 #include "lib/image.h"
 

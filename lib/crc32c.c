@@ -29,8 +29,8 @@ static uint32_t by_table(uint32_t crc, const uint8_t *at, size_t len)
 	for (; len >= 8; at += 8, len -= 8) {
 		crc ^= at[0] | at[1] << 8 | at[2] << 16 | (uint32_t)at[3] << 24;
 		crc = table[7][crc & 0xff] ^ table[6][crc >> 8 & 0xff] ^
-			table[5][crc >> 16 & 0xff] ^ table[4][crc >> 24] ^ table[3][at[4]] ^
-			table[2][at[5]] ^ table[1][at[6]] ^ table[0][at[7]];
+		      table[5][crc >> 16 & 0xff] ^ table[4][crc >> 24] ^ table[3][at[4]] ^
+		      table[2][at[5]] ^ table[1][at[6]] ^ table[0][at[7]];
 	}
 	for (; len > 0; at++, len--)
 		crc = crc >> 8 ^ table[0][(crc ^ *at) & 0xff];

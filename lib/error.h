@@ -15,7 +15,7 @@
  *  - Nothing in lib/ or sys/ prints or exits: the code runs inside CRIU's process.
  */
 struct hf_error {
-	int code;	/* negative errno, 0 while nothing has failed */
+	int code;       /* negative errno, 0 while nothing has failed */
 	char text[480]; /* one line, no newline at the end */
 };
 

@@ -21,24 +21,25 @@
 #include "lib/conn.h"
 #include "lib/error.h"
 
-#define HF_IMAGE_NAME	 "holdfast.img"
+#define HF_IMAGE_NAME    "holdfast.img"
 #define HF_IMAGE_VERSION 1u
-#define HF_ID_SIZE	 16 /* bytes of a checkpoint id */
-#define HF_ID_TEXT	 33 /* the same as hexadecimal text, with its end */
+#define HF_ID_SIZE       16 /* bytes of a checkpoint id */
+#define HF_ID_TEXT       33 /* the same as hexadecimal text, with its end */
 
 /* Limits of what a reader accepts and a writer writes. */
-#define HF_MAX_CONNS	 (1u << 20)
+#define HF_MAX_CONNS     (1u << 20)
 #define HF_MAX_LISTENERS 65536u
-#define HF_MAX_HOLDERS	 65536u
-#define HF_MAX_RECORD	 (4u << 20) /* bytes of one encoded message */
-#define HF_MAX_QUEUE	 (1u << 30) /* bytes of one queue; the kernel's windows end there, RFC 7323 2.3 */
+#define HF_MAX_HOLDERS   65536u
+#define HF_MAX_RECORD    (4u << 20) /* bytes of one encoded message */
+#define HF_MAX_QUEUE                                                                               \
+	(1u << 30) /* bytes of one queue; the kernel's windows end there, RFC 7323 2.3 */
 
 struct hf_image {
 	uint32_t version;
 	uint8_t id[HF_ID_SIZE];
-	uint64_t created;  /* seconds since 1970, UTC */
-	char writer[64];   /* program name and version */
-	bool netns_shared; /* CRIU ran in the tasks' own network namespace */
+	uint64_t created;              /* seconds since 1970, UTC */
+	char writer[64];               /* program name and version */
+	bool netns_shared;             /* CRIU ran in the tasks' own network namespace */
 	struct hf_listener *listeners; /* owned */
 	uint32_t n_listeners;
 	struct hf_conn *conns; /* owned, and their holders */
@@ -52,7 +53,8 @@ struct hf_output {
 	void *context;
 };
 
-/* Where bytes come from. read() returns how many it gave, at most len, 0 at the end, or a negative errno. */
+/* Where bytes come from. read() returns how many it gave, at most len, 0 at the end, or a negative
+ * errno. */
 struct hf_input {
 	ssize_t (*read)(void *context, void *data, size_t len);
 	void *context;
@@ -91,8 +93,9 @@ int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_e
 void hf_image_clear(struct hf_image *image);
 
 /*
- * Checks one connection as the reader does: states, addresses that fit the family, lengths, windows.
- * Returns 0 or -EBADMSG with the name of the field. The dump uses it on what it is about to write.
+ * Checks one connection as the reader does: states, addresses that fit the family, lengths,
+ * windows. Returns 0 or -EBADMSG with the name of the field. The dump uses it on what it is about
+ * to write.
  */
 int hf_conn_check(const struct hf_conn *conn, struct hf_error *err);
 

@@ -5,7 +5,7 @@
 /* What image_write.c and image_read.c share. Not for others. */
 #include <stdint.h>
 
-#define HF_IMAGE_MAGIC	    "HOLDFAST" /* the file's first 8 bytes, no end mark */
+#define HF_IMAGE_MAGIC      "HOLDFAST" /* the file's first 8 bytes, no end mark */
 #define HF_IMAGE_MAGIC_SIZE 8
 
 /* Numbers outside the messages are 32 bits, little-endian. */

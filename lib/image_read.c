@@ -34,14 +34,14 @@ static int bad(struct hf_error *err, const char *field, const char *why)
 }
 
 /* Reads exactly len bytes. `what` names them for the error. */
-static int get(struct reader *reader, void *data, size_t len, const char *what,
-	struct hf_error *err)
+static int get(
+	struct reader *reader, void *data, size_t len, const char *what, struct hf_error *err)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = reader->in->read(
-			reader->in->context, (uint8_t *)data + done, len - done);
+		ssize_t n =
+			reader->in->read(reader->in->context, (uint8_t *)data + done, len - done);
 
 		if (n < 0)
 			return hf_error_sys(err, (int)n, "cannot read %s", what);
@@ -208,8 +208,8 @@ static int set_header(const Holdfast__Header *from, struct hf_image *image, stru
 	return 0;
 }
 
-static int get_start(struct reader *reader, struct hf_image *image, uint32_t *n_conns,
-	struct hf_error *err)
+static int get_start(
+	struct reader *reader, struct hf_image *image, uint32_t *n_conns, struct hf_error *err)
 {
 	uint8_t start[HF_IMAGE_MAGIC_SIZE + 4];
 	autofree_message ProtobufCMessage *message = NULL;

@@ -22,8 +22,7 @@ char *hf_id_format(char buf[HF_ID_TEXT], const uint8_t id[HF_ID_SIZE])
 	return buf;
 }
 
-static int put(
-	struct hf_image_writer *writer, const void *data, size_t len, struct hf_error *err)
+static int put(struct hf_image_writer *writer, const void *data, size_t len, struct hf_error *err)
 {
 	int ret;
 
@@ -202,8 +201,8 @@ int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *co
 	if (ret < 0)
 		return ret;
 	if (writer->written == writer->announced)
-		return hf_error_set(err, -EINVAL, "more than the announced %u connections",
-			writer->announced);
+		return hf_error_set(
+			err, -EINVAL, "more than the announced %u connections", writer->announced);
 	ret = put_conn(writer, conn, err);
 	if (ret == 0)
 		ret = put(writer, recv_data, conn->recv.len, err);

@@ -21,16 +21,17 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 
-/* libnftnl writes without a bound: this much is free before each message. No message of ours is longer. */
-#define MESSAGE_ROOM	 (128u << 10)
+/* libnftnl writes without a bound: this much is free before each message. No message of ours is
+ * longer. */
+#define MESSAGE_ROOM (128u << 10)
 /* Elements of one message: the nested attribute that holds them has a 16-bit length. */
-#define ELEMENTS	 1000u
-#define MAX_KEY		 40
-#define MAX_FIELDS	 4
-#define HOOK_PRIORITY	 (-300) /* NF_IP_PRI_RAW: before connection tracking sees our own output */
+#define ELEMENTS         1000u
+#define MAX_KEY          40
+#define MAX_FIELDS       4
+#define HOOK_PRIORITY    (-300) /* NF_IP_PRI_RAW: before connection tracking sees our own output */
 #define TCP_FLAGS_OFFSET 13
-#define TCP_SYN_MASK	 0x17 /* FIN, SYN, RST, ACK */
-#define TCP_SYN		 0x02
+#define TCP_SYN_MASK     0x17 /* FIN, SYN, RST, ACK */
+#define TCP_SYN          0x02
 
 /* nft's own numbers for the types of a set key, so that `nft list` can print it. */
 enum nft_type { NFT_TYPE_IPV4 = 7, NFT_TYPE_IPV6 = 8, NFT_TYPE_PORT = 13 };
@@ -43,10 +44,10 @@ struct field {
 	uint8_t len;
 };
 
-#define V4_SRC	 {NFT_PAYLOAD_NETWORK_HEADER, 12, 4}
-#define V4_DST	 {NFT_PAYLOAD_NETWORK_HEADER, 16, 4}
-#define V6_SRC	 {NFT_PAYLOAD_NETWORK_HEADER, 8, 16}
-#define V6_DST	 {NFT_PAYLOAD_NETWORK_HEADER, 24, 16}
+#define V4_SRC   {NFT_PAYLOAD_NETWORK_HEADER, 12, 4}
+#define V4_DST   {NFT_PAYLOAD_NETWORK_HEADER, 16, 4}
+#define V6_SRC   {NFT_PAYLOAD_NETWORK_HEADER, 8, 16}
+#define V6_DST   {NFT_PAYLOAD_NETWORK_HEADER, 24, 16}
 #define SRC_PORT {NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2}
 #define DST_PORT {NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2}
 
@@ -57,7 +58,7 @@ static const struct set_row {
 	const char *name;
 	uint8_t nfproto;
 	uint8_t address_len; /* 0: the key has no address */
-	bool pair;	     /* the key has two addresses and ports: a connection */
+	bool pair;           /* the key has two addresses and ports: a connection */
 	struct field in[MAX_FIELDS];
 	struct field out[MAX_FIELDS];
 } set_rows[N_SETS] = {
@@ -114,8 +115,8 @@ static void message_done(struct hf_batch *batch, const struct nlmsghdr *header)
 	batch->len += NLMSG_ALIGN(header->nlmsg_len);
 }
 
-static int batch_edge(struct builder *builder,
-	struct nlmsghdr *(*build)(char *at, uint32_t seq), struct hf_error *err)
+static int batch_edge(struct builder *builder, struct nlmsghdr *(*build)(char *at, uint32_t seq),
+	struct hf_error *err)
 {
 	char *at = next_message(builder->batch);
 
@@ -206,7 +207,8 @@ static int add_set(struct builder *builder, enum set_kind kind, struct hf_error 
 		nftnl_set_set_u32(set, NFTNL_SET_ID, kind + 1u);
 		nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, key_type(row));
 		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, key_len(row));
-		/* With its size declared the kernel takes a fixed hash table, which fills faster. */
+		/* With its size declared the kernel takes a fixed hash table, which fills faster.
+		 */
 		nftnl_set_set_u32(set, NFTNL_SET_DESC_SIZE, builder->lists[kind].n);
 		nftnl_set_nlmsg_build_payload(header, set);
 		message_done(builder->batch, header);
@@ -217,8 +219,8 @@ static int add_set(struct builder *builder, enum set_kind kind, struct hf_error 
 	return ret < 0 ? no_memory(err) : 0;
 }
 
-static int add_elements_message(struct builder *builder, enum set_kind kind,
-	const struct key *keys, uint32_t n, struct hf_error *err)
+static int add_elements_message(struct builder *builder, enum set_kind kind, const struct key *keys,
+	uint32_t n, struct hf_error *err)
 {
 	struct nftnl_set *set = nftnl_set_alloc();
 	struct nlmsghdr *header = start(builder, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
@@ -234,8 +236,8 @@ static int add_elements_message(struct builder *builder, enum set_kind kind,
 
 		if (!element)
 			goto out;
-		if (nftnl_set_elem_set(
-			    element, NFTNL_SET_ELEM_KEY, keys[i].bytes, keys[i].len) < 0) {
+		if (nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, keys[i].bytes, keys[i].len) <
+			0) {
 			nftnl_set_elem_free(element);
 			goto out;
 		}
@@ -265,8 +267,8 @@ static int add_elements(struct builder *builder, enum set_kind kind, struct hf_e
 }
 
 /*
- * Expressions are added to a rule one by one; the first failure is kept in `failed` so that a rule reads as a
- * plain list.
+ * Expressions are added to a rule one by one; the first failure is kept in `failed` so that a rule
+ * reads as a plain list.
  */
 struct rule {
 	struct nftnl_rule *rule;
@@ -380,9 +382,8 @@ static void begin_rule(struct rule *rule, const struct builder *builder, const c
 
 static int end_rule(struct rule *rule, struct builder *builder, struct hf_error *err)
 {
-	struct nlmsghdr *header = rule->failed
-		? NULL
-		: start(builder, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+	struct nlmsghdr *header =
+		rule->failed ? NULL : start(builder, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
 
 	if (header) {
 		nftnl_rule_nlmsg_build_payload(header, rule->rule);
@@ -418,8 +419,8 @@ static int add_loopback_rule(struct builder *builder, struct hf_error *err)
 	return end_rule(&rule, builder, err);
 }
 
-static int add_drop_rule(struct builder *builder, enum set_kind kind, bool outbound,
-	struct hf_error *err)
+static int add_drop_rule(
+	struct builder *builder, enum set_kind kind, bool outbound, struct hf_error *err)
 {
 	const struct set_row *row = &set_rows[kind];
 	const uint8_t tcp = IPPROTO_TCP;
@@ -437,11 +438,12 @@ static int add_drop_rule(struct builder *builder, enum set_kind kind, bool outbo
 	return end_rule(&rule, builder, err);
 }
 
-static uint8_t *put_address(
-	uint8_t *at, const struct set_row *row, enum hf_family family, const struct hf_endpoint *from)
+static uint8_t *put_address(uint8_t *at, const struct set_row *row, enum hf_family family,
+	const struct hf_endpoint *from)
 {
 	/* The IPv4 part of an IPv4-mapped address is its end. */
-	const uint8_t *ip = row->address_len == 4 && family == HF_FAMILY_IPV6 ? from->ip + 12 : from->ip;
+	const uint8_t *ip =
+		row->address_len == 4 && family == HF_FAMILY_IPV6 ? from->ip + 12 : from->ip;
 
 	memcpy(at, ip, row->address_len);
 	at += row->address_len;
@@ -488,7 +490,7 @@ static int take_listener_in(
 		return -ENOMEM;
 	key->len = (uint8_t)(put_address(key->bytes, &set_rows[kind], listener->family,
 				     &listener->local) -
-		key->bytes);
+			     key->bytes);
 	return 0;
 }
 
@@ -590,8 +592,7 @@ int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct
 	return ret;
 }
 
-int hf_lock_rules_remove(
-	struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
+int hf_lock_rules_remove(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
 {
 	struct builder builder;
 	struct nftnl_table *table = nftnl_table_alloc();

@@ -3,19 +3,19 @@
 #define HF_LIB_LOCK_RULES_H
 
 /*
- * The transitional lock as one nftables batch in a buffer (netlink messages, nf_tables(7) wire form).
+ * The transitional lock as one nftables batch in a buffer (netlink messages, nf_tables(7) wire
+ * form).
  *
  * One table `inet holdfast-<id>`:
- *   sets   conn4, conn6      (peer address . peer port . local address . local port) of held connections
- *          listen4, listen6  (address . port) of listeners bound to one address
- *          port4, port6      (port) of listeners bound to all addresses
- *   chains input             held packets and new SYNs to the listeners are dropped
- *          output            held packets are dropped, but on the loopback device: a peer in the same stack
- *                            whose own output is dropped would not count its retransmissions
- * Packets with the mark HF_MARK pass. The table's comment says who made it, when and why.
+ *   sets   conn4, conn6      (peer address . peer port . local address . local port) of held
+ * connections listen4, listen6  (address . port) of listeners bound to one address port4, port6
+ * (port) of listeners bound to all addresses chains input             held packets and new SYNs to
+ * the listeners are dropped output            held packets are dropped, but on the loopback device:
+ * a peer in the same stack whose own output is dropped would not count its retransmissions Packets
+ * with the mark HF_MARK pass. The table's comment says who made it, when and why.
  *
- * The kernel applies a batch as a whole or not at all. The caller sends it in one message and needs the
- * acknowledgement of `last_seq`; any error in between means that nothing was applied.
+ * The kernel applies a batch as a whole or not at all. The caller sends it in one message and needs
+ * the acknowledgement of `last_seq`; any error in between means that nothing was applied.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -24,9 +24,10 @@
 #include "lib/error.h"
 #include "lib/image.h"
 
-#define HF_MARK		0x48465354u /* meta mark of segments that holdfast itself sends */
+#define HF_MARK         0x48465354u /* meta mark of segments that holdfast itself sends */
 #define HF_TABLE_PREFIX "holdfast-"
-#define HF_TABLE_NAME	(sizeof(HF_TABLE_PREFIX) + HF_ID_TEXT) /* bytes of a table name, with its end */
+#define HF_TABLE_NAME                                                                              \
+	(sizeof(HF_TABLE_PREFIX) + HF_ID_TEXT) /* bytes of a table name, with its end */
 
 struct hf_lock {
 	uint8_t id[HF_ID_SIZE];

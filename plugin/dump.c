@@ -33,7 +33,8 @@ static int no_memory(struct hf_error *err)
 	return hf_error_sys(err, -ENOMEM, "cannot collect the connections");
 }
 
-static int get_socket(struct search *search, const struct hf_task_socket *socket, struct hf_error *err)
+static int get_socket(
+	struct search *search, const struct hf_task_socket *socket, struct hf_error *err)
 {
 	int *pidfd = &search->pidfds[socket->task];
 
@@ -42,7 +43,8 @@ static int get_socket(struct search *search, const struct hf_task_socket *socket
 	return *pidfd < 0 ? *pidfd : hf_pidfd_getfd(*pidfd, socket->fd, err);
 }
 
-static int add_listener(struct search *search, const struct hf_diag_socket *from, struct hf_error *err)
+static int add_listener(
+	struct search *search, const struct hf_diag_socket *from, struct hf_error *err)
 {
 	struct hf_image *image = &search->dump->image;
 
@@ -76,7 +78,8 @@ static int set_holders(struct search *search, struct hf_conn *conn,
 }
 
 /* Takes the socket over into the dump, which owns sock and the conn's holders from then on. */
-static int add_conn(struct search *search, int sock, const struct hf_conn *conn, struct hf_error *err)
+static int add_conn(
+	struct search *search, int sock, const struct hf_conn *conn, struct hf_error *err)
 {
 	struct hf_dump *dump = search->dump;
 
@@ -100,8 +103,8 @@ static int add_conn(struct search *search, int sock, const struct hf_conn *conn,
 }
 
 /* One socket, with all file descriptors that refer to it. */
-static int take_socket(struct search *search, const struct hf_task_socket *first, uint32_t n,
-	struct hf_error *err)
+static int take_socket(
+	struct search *search, const struct hf_task_socket *first, uint32_t n, struct hf_error *err)
 {
 	const struct hf_diag_socket *known = hf_diag_find(&search->diag, first->inode);
 	struct hf_conn conn = {0};
@@ -120,7 +123,8 @@ static int take_socket(struct search *search, const struct hf_task_socket *first
 	if (!known)
 		return hf_error_set(err, -EOPNOTSUPP,
 			"connection %s belongs to another network namespace than the root task's, "
-			"which holdfast cannot save: close it", hf_conn_format(text, &conn));
+			"which holdfast cannot save: close it",
+			hf_conn_format(text, &conn));
 	ret = set_holders(search, &conn, first, n, err);
 	if (ret == 0)
 		ret = add_conn(search, sock, &conn, err);
@@ -139,8 +143,8 @@ static int take_sockets(struct search *search, struct hf_error *err)
 	for (size_t i = 0, next; i < n && ret == 0; i = next) {
 		const struct hf_task_socket *first = &search->sockets.sockets[i];
 
-		for (next = i + 1; next < n &&
-			search->sockets.sockets[next].inode == first->inode; next++)
+		for (next = i + 1; next < n && search->sockets.sockets[next].inode == first->inode;
+			next++)
 			;
 		ret = take_socket(search, first, (uint32_t)(next - i), err);
 	}
@@ -207,7 +211,8 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	if (ret < 0)
 		return ret;
 	dump->locked = true;
-	/* Without the barrier the kernel would still be taking in packets; those it refuses are rare kernels. */
+	/* Without the barrier the kernel would still be taking in packets; those it refuses are
+	 * rare kernels. */
 	ret = hf_net_lock_barrier(err);
 	if (ret == -EAGAIN)
 		usleep(20000);
@@ -215,8 +220,7 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 && ret != -EAGAIN ? ret : 0;
 }
 
-static int write_conns(
-	struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
+static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
 {
 	struct hf_queues queues = {0};
 	int ret = 0;
@@ -338,8 +342,8 @@ static int thaw_all(struct hf_dump *dump, struct hf_error *err)
 	int first = 0;
 
 	for (uint32_t i = 0; i < dump->n_frozen; i++) {
-		int ret = hf_tcp_thaw(dump->socks[i], dump->image.conns[i].reuseaddr,
-			first ? NULL : err);
+		int ret = hf_tcp_thaw(
+			dump->socks[i], dump->image.conns[i].reuseaddr, first ? NULL : err);
 
 		if (ret < 0 && !first)
 			first = ret;

@@ -3,10 +3,11 @@
 #define HF_PLUGIN_DUMP_H
 
 /*
- * The dump of all TCP connections of a frozen process tree: lock, barrier, repair mode, read, write.
+ * The dump of all TCP connections of a frozen process tree: lock, barrier, repair mode, read,
+ * write.
  *
- * hf_dump() ends in one of two ways: 0, and then either hf_dump_commit() or hf_dump_rollback() must follow; or an
- * error, and then everything is as it was.
+ * hf_dump() ends in one of two ways: 0, and then either hf_dump_commit() or hf_dump_rollback() must
+ * follow; or an error, and then everything is as it was.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,10 +20,10 @@
 struct hf_dump {
 	struct hf_tree tree;
 	struct hf_image image;
-	int *socks;	/* one a connection of the image */
+	int *socks; /* one a connection of the image */
 	int netns;
 	int image_dir;
-	int guardian;	/* control fd, -1: none */
+	int guardian; /* control fd, -1: none */
 	bool locked;
 	bool has_image;
 	uint32_t n_frozen;  /* the first so many connections are in repair mode */
@@ -37,7 +38,8 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, struct hf_error *er
 /* True if the task was part of what hf_dump() saw. */
 bool hf_dump_has_task(const struct hf_dump *dump, pid_t pid);
 
-/* CRIU's dump succeeded: out of repair mode; the guardian does the rest. Frees all but the guardian's control. */
+/* CRIU's dump succeeded: out of repair mode; the guardian does the rest. Frees all but the
+ * guardian's control. */
 int hf_dump_commit(struct hf_dump *dump, struct hf_error *err);
 
 /* CRIU's dump failed: everything as it was, image removed. Frees all. */

@@ -20,7 +20,8 @@
 
 enum word { COMMIT = 'C', DISMISS = 'D' };
 
-/* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to die. */
+/* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to
+ * die. */
 #define DYING_MS 20
 
 static int compare_int(const void *left, const void *right)
@@ -86,7 +87,8 @@ static bool is_dead(int pidfd, int timeout_ms)
 	return poll(&dead, 1, timeout_ms) > 0;
 }
 
-/* Waits for the next word of the plugin; 0 when CRIU has ended. Returns early, with -1, when the root task dies. */
+/* Waits for the next word of the plugin; 0 when CRIU has ended. Returns early, with -1, when the
+ * root task dies. */
 static int next_word(int control, int pidfd, bool mind_death)
 {
 	struct pollfd fds[2] = {{control, POLLIN, 0}, {pidfd, POLLIN, 0}};
@@ -159,7 +161,8 @@ int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err)
 		if (errno != EINTR)
 			return hf_error_sys(err, -errno, "cannot start the guardian");
 	if (status != 0)
-		return hf_error_set(err, -EAGAIN, "cannot start the guardian: no process to be had");
+		return hf_error_set(
+			err, -EAGAIN, "cannot start the guardian: no process to be had");
 	return hf_steal_fd(&ours);
 }
 

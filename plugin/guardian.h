@@ -3,13 +3,15 @@
 #define HF_PLUGIN_GUARDIAN_H
 
 /*
- * A process of its own that sees a dump through to its end, whatever becomes of CRIU. It holds a duplicate of every
- * socket that is dumped, the network namespace and a pidfd of the root task, and ends by one of:
+ * A process of its own that sees a dump through to its end, whatever becomes of CRIU. It holds a
+ * duplicate of every socket that is dumped, the network namespace and a pidfd of the root task, and
+ * ends by one of:
  *
- *   CRIU ends without hf_guardian_commit()     -> repair mode off, lock removed: the application goes on
- *   commit, then CRIU ends, the root task lives -> lock removed: the application goes on
- *   commit, then the root task dies             -> repair mode on, sockets closed: no packet is sent; the lock stays
- *   hf_guardian_dismiss()                       -> nothing: the plugin has put everything back itself
+ *   CRIU ends without hf_guardian_commit()     -> repair mode off, lock removed: the application
+ * goes on commit, then CRIU ends, the root task lives -> lock removed: the application goes on
+ *   commit, then the root task dies             -> repair mode on, sockets closed: no packet is
+ * sent; the lock stays hf_guardian_dismiss()                       -> nothing: the plugin has put
+ * everything back itself
  */
 #include <stdint.h>
 #include <sys/types.h>

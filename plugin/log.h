@@ -3,8 +3,8 @@
 #define HF_PLUGIN_LOG_H
 
 /*
- * CRIU's log. CRIU exports this function to its plugins, but its installed criu-log.h cannot be compiled outside
- * its own tree. The levels are those of CRIU's -v option.
+ * CRIU's log. CRIU exports this function to its plugins, but its installed criu-log.h cannot be
+ * compiled outside its own tree. The levels are those of CRIU's -v option.
  */
 extern void print_on_level(unsigned int level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The hooks that CRIU calls, and nothing else: what they do is in dump.c and restore.c. A hook returns -ENOTSUP when
- * all is well, since CRIU stops at the first plugin that returns anything else.
+ * The hooks that CRIU calls, and nothing else: what they do is in dump.c and restore.c. A hook
+ * returns -ENOTSUP when all is well, since CRIU stops at the first plugin that returns anything
+ * else.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -50,9 +51,9 @@ static int init_restore(void)
 		return fail("restore refused", &err);
 	the.has_restore = true;
 	hf_log_info("checkpoint with %u connections; lock %s", the.restore.image.n_conns,
-		!the.restore.locked		  ? "is taken when the tasks exist"
-			: the.restore.lock_was_there ? "is there since the dump"
-						     : "taken");
+		!the.restore.locked          ? "is taken when the tasks exist"
+		: the.restore.lock_was_there ? "is there since the dump"
+					     : "taken");
 	return 0;
 }
 
@@ -92,7 +93,8 @@ static int checkpoint_devices(int pid)
 	return -ENOTSUP;
 }
 
-/* Called for every task of the restored, stopped tree, the root first. CRIU ignores what it returns. */
+/* Called for every task of the restored, stopped tree, the root first. CRIU ignores what it
+ * returns. */
 static int resume_devices_late(int pid)
 {
 	struct hf_error err = HF_ERROR_INIT;
@@ -102,7 +104,8 @@ static int resume_devices_late(int pid)
 	the.started = true;
 	if (hf_restore(&the.restore, pid, &err) < 0)
 		return fail("restore failed, the lock is kept: correct this and try again", &err);
-	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, restore %llu, resume %llu",
+	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, "
+		    "restore %llu, resume %llu",
 		the.restore.image.n_conns, the.restore.n_kept,
 		(unsigned long long)the.restore.image.queue_bytes,
 		(unsigned long long)the.restore.lock_us, (unsigned long long)the.restore.rebuild_us,
@@ -124,7 +127,8 @@ static void end_dump(int result)
 			hf_log_info("the dump failed: connections are as they were");
 		return;
 	}
-	hf_log_info("dumped %u connections, %llu bytes; microseconds: lock %llu, dump %llu, in all %llu",
+	hf_log_info("dumped %u connections, %llu bytes; microseconds: lock %llu, dump %llu, in all "
+		    "%llu",
 		the.dump.image.n_conns, (unsigned long long)the.dump.image.queue_bytes,
 		(unsigned long long)the.dump.lock_us, (unsigned long long)the.dump.read_us,
 		(unsigned long long)the.dump.frozen_us);
@@ -142,8 +146,8 @@ static void fini(int stage, int result)
 }
 
 /*
- * CRIU refuses a plugin that knows more hooks than itself, so max_hooks ends where CRIU 4.1 does, and the version is
- * the oldest with this descriptor.
+ * CRIU refuses a plugin that knows more hooks than itself, so max_hooks ends where CRIU 4.1 does,
+ * and the version is the oldest with this descriptor.
  */
 __attribute__((visibility("default"))) cr_plugin_desc_t CR_PLUGIN_DESC = {
 	.name = "holdfast",
@@ -151,8 +155,9 @@ __attribute__((visibility("default"))) cr_plugin_desc_t CR_PLUGIN_DESC = {
 	.exit = fini,
 	.version = CRIU_PLUGIN_GEN_VERSION(0, 2, 0),
 	.max_hooks = CR_PLUGIN_HOOK__CHECKPOINT_DEVICES + 1,
-	.hooks = {
-		[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = checkpoint_devices,
-		[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = resume_devices_late,
-	},
+	.hooks =
+		{
+			[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = checkpoint_devices,
+			[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = resume_devices_late,
+		},
 };

@@ -61,7 +61,8 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_erro
 	ret = hf_image_file_read(restore->file, &restore->image, err);
 	if (ret == 0 && needs_lock(&restore->image)) {
 		netns = target_netns(restore, err);
-		/* Not there yet, or not to be told which: the lock is taken when the tasks exist. */
+		/* Not there yet, or not to be told which: the lock is taken when the tasks exist.
+		 */
 		if (netns >= 0)
 			ret = lock(restore, netns, err);
 		else if (netns != -ENOENT && netns != -ENOTUNIQ)
@@ -77,7 +78,7 @@ struct target {
 	struct hf_restore *restore;
 	struct hf_tree tree;
 	int netns;
-	int *socks;	/* -1: not taken yet, or left alone */
+	int *socks; /* -1: not taken yet, or left alone */
 	struct hf_queues queues;
 };
 
@@ -106,7 +107,8 @@ static int make_room(struct hf_queues *queues, const struct hf_conn *conn)
 		queues->send = malloc(conn->send.len);
 		queues->send_room = queues->send ? conn->send.len : 0;
 	}
-	return queues->recv_room >= conn->recv.len && queues->send_room >= conn->send.len ? 0 : -ENOMEM;
+	return queues->recv_room >= conn->recv.len && queues->send_room >= conn->send.len ? 0
+											  : -ENOMEM;
 }
 
 static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
@@ -192,7 +194,8 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	return ret;
 }
 
-/* The tasks never ran, and their sockets are in repair mode or closed: they disappear without a packet. */
+/* The tasks never ran, and their sockets are in repair mode or closed: they disappear without a
+ * packet. */
 static void kill_tree(const struct target *target, pid_t root)
 {
 	for (size_t i = 0; i < target->tree.n; i++)

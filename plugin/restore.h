@@ -17,22 +17,24 @@
 
 struct hf_restore {
 	struct hf_image image;
-	int file;	     /* the image, open */
-	bool locked;	     /* the lock is in the target's network namespace */
+	int file;            /* the image, open */
+	bool locked;         /* the lock is in the target's network namespace */
 	bool lock_was_there; /* since the dump */
 	uint32_t n_kept;     /* connections that CRIU had restored itself */
 	uint64_t lock_us, rebuild_us, resume_us;
 };
 
 /*
- * Reads and checks the image and takes the lock where the network namespace is known already. Returns 0, -ENOENT if
- * there is no image, or another negative errno; *restore needs no clearing then.
+ * Reads and checks the image and takes the lock where the network namespace is known already.
+ * Returns 0, -ENOENT if there is no image, or another negative errno; *restore needs no clearing
+ * then.
  */
 int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_error *err);
 
 /*
- * Rebuilds every connection in the tree of `root`, removes the lock, lets traffic flow. On failure every task of
- * the tree has been killed, no packet was sent and the lock is still there: the restore can be tried again.
+ * Rebuilds every connection in the tree of `root`, removes the lock, lets traffic flow. On failure
+ * every task of the tree has been killed, no packet was sent and the lock is still there: the
+ * restore can be tried again.
  */
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err);
 

@@ -6,8 +6,8 @@
 #include "lib/error.h"
 
 /*
- * The configuration in force: the defaults, then the file (HOLDFAST_CONF in the environment, else the
- * installed place; only the latter may be missing), then HOLDFAST in the environment.
+ * The configuration in force: the defaults, then the file (HOLDFAST_CONF in the environment, else
+ * the installed place; only the latter may be missing), then HOLDFAST in the environment.
  */
 int hf_config_load(struct hf_config *config, struct hf_error *err);
 

@@ -33,7 +33,8 @@ int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *e
 			"CRIU has no image directory (streaming?): holdfast needs one");
 	if (unlinkat(dir, HF_IMAGE_NAME, 0) < 0 && errno != ENOENT)
 		return hf_error_sys(err, -errno, "cannot replace %s", HF_IMAGE_NAME);
-	file->fd = openat(dir, HF_IMAGE_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	file->fd = openat(
+		dir, HF_IMAGE_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (file->fd < 0)
 		return hf_error_sys(err, -errno, "cannot create %s", HF_IMAGE_NAME);
 	return 0;
@@ -103,8 +104,8 @@ int hf_image_file_read(int fd, struct hf_image *image, struct hf_error *err)
 {
 	const struct hf_input in = {read_some, &fd};
 	int ret = lseek(fd, 0, SEEK_SET) < 0
-		? hf_error_sys(err, -errno, "cannot read from the start")
-		: hf_image_read(&in, image, err);
+			  ? hf_error_sys(err, -errno, "cannot read from the start")
+			  : hf_image_read(&in, image, err);
 
 	return ret < 0 ? hf_error_context(err, "%s", HF_IMAGE_NAME) : 0;
 }
@@ -119,8 +120,8 @@ int hf_image_file_at(int fd, uint64_t offset, void *data, size_t len, struct hf_
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return hf_error_sys(err, n < 0 ? -errno : -EIO, "cannot read %s",
-				HF_IMAGE_NAME);
+			return hf_error_sys(
+				err, n < 0 ? -errno : -EIO, "cannot read %s", HF_IMAGE_NAME);
 		to += n;
 		offset += (uint64_t)n;
 		len -= (size_t)n;

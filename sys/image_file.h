@@ -13,7 +13,8 @@ struct hf_image_file {
 	uint8_t buffer[256 << 10];
 };
 
-/* Creates the image in directory `dir`, mode 0600, in place of one that is there. -ENOTDIR: no real directory. */
+/* Creates the image in directory `dir`, mode 0600, in place of one that is there. -ENOTDIR: no real
+ * directory. */
 int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *err);
 
 /* Where hf_image_write_*() writes. Valid while the file is open. */
@@ -25,7 +26,8 @@ int hf_image_file_finish(struct hf_image_file *file, struct hf_error *err);
 /* Removes the image; one that is not there is fine. */
 int hf_image_file_remove(int dir, struct hf_error *err);
 
-/* Opens the image for reading. Returns the fd, -ENOENT if there is none, or another negative errno. */
+/* Opens the image for reading. Returns the fd, -ENOENT if there is none, or another negative errno.
+ */
 int hf_image_file_open(int dir, struct hf_error *err);
 
 /* Reads and checks the image of an fd from hf_image_file_open(), from its start. */

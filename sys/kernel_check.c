@@ -26,10 +26,11 @@ static int check_repair(struct hf_error *err)
 	if (setsockopt(sock, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) == 0)
 		return 0;
 	return errno == EPERM
-		? hf_error_set(err, -EPERM,
-			  "no permission for TCP_REPAIR: run as root with CAP_NET_ADMIN")
-		: hf_error_sys(err, -errno,
-			  "this kernel has no TCP_REPAIR: it needs CONFIG_CHECKPOINT_RESTORE");
+		       ? hf_error_set(err, -EPERM,
+				 "no permission for TCP_REPAIR: run as root with CAP_NET_ADMIN")
+		       : hf_error_sys(err, -errno,
+				 "this kernel has no TCP_REPAIR: it needs "
+				 "CONFIG_CHECKPOINT_RESTORE");
 }
 
 static int check_pidfd(struct hf_error *err)
@@ -71,8 +72,9 @@ static int check_nftables(int netns, struct hf_error *err)
 	header->nlmsg_seq = 1;
 	if (ret >= 0)
 		ret = hf_netlink_dump(sock, header, ignore, nothing, NULL, err);
-	return ret < 0 ? hf_error_context(err, "holdfast needs nftables (kernel CONFIG_NF_TABLES_INET, "
-					       "CAP_NET_ADMIN)")
+	return ret < 0 ? hf_error_context(err,
+				 "holdfast needs nftables (kernel CONFIG_NF_TABLES_INET, "
+				 "CAP_NET_ADMIN)")
 		       : 0;
 }
 
@@ -82,7 +84,8 @@ static int check_sock_diag(int netns, struct hf_error *err)
 	int ret = hf_sock_diag(netns, &diag, err);
 
 	hf_diag_clear(&diag);
-	return ret < 0 ? hf_error_context(err, "holdfast needs sock_diag (kernel CONFIG_INET_TCP_DIAG)")
+	return ret < 0 ? hf_error_context(
+				 err, "holdfast needs sock_diag (kernel CONFIG_INET_TCP_DIAG)")
 		       : 0;
 }
 

@@ -5,8 +5,9 @@
 #include "lib/error.h"
 
 /*
- * Tries everything that a dump needs of the kernel, on objects of its own: TCP_REPAIR, pidfd_getfd, nftables,
- * sock_diag. Returns 0, or a negative errno and a text that says what is missing and what to do.
+ * Tries everything that a dump needs of the kernel, on objects of its own: TCP_REPAIR, pidfd_getfd,
+ * nftables, sock_diag. Returns 0, or a negative errno and a text that says what is missing and what
+ * to do.
  */
 int hf_kernel_check(struct hf_error *err);
 

@@ -13,8 +13,9 @@
 #define ATTEMPTS 4
 
 /*
- * Applies a batch. Where the kernel's answer was lost (ENOBUFS) the batch is sent again: a table is made
- * exclusively and removed by name, so `already`, the error of the second time, tells that the first was applied.
+ * Applies a batch. Where the kernel's answer was lost (ENOBUFS) the batch is sent again: a table is
+ * made exclusively and removed by name, so `already`, the error of the second time, tells that the
+ * first was applied.
  */
 static int apply(int netns, const struct hf_batch *batch, int already, struct hf_error *err)
 {
@@ -57,7 +58,6 @@ int hf_net_lock_barrier(struct hf_error *err)
 {
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
 		return 0;
-	return errno == EINVAL || errno == ENOSYS
-		? -EAGAIN
-		: hf_error_sys(err, -errno, "membarrier failed");
+	return errno == EINVAL || errno == ENOSYS ? -EAGAIN
+						  : hf_error_sys(err, -errno, "membarrier failed");
 }

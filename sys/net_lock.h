@@ -8,16 +8,18 @@
 #include "lib/error.h"
 #include "lib/lock_rules.h"
 
-/* Takes the lock. Returns 0, 1 if it was there already, or a negative errno: then nothing was changed. */
+/* Takes the lock. Returns 0, 1 if it was there already, or a negative errno: then nothing was
+ * changed. */
 int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err);
 
-/* Removes the lock with this id, in one message. Returns 0, also if there was none, or a negative errno. */
+/* Removes the lock with this id, in one message. Returns 0, also if there was none, or a negative
+ * errno. */
 int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
 
 /*
- * Returns only when no packet that passed the netfilter hooks before the lock was committed is still being
- * processed: a commit alone is no barrier, since the hooks run under RCU. -EAGAIN where the kernel refuses
- * membarrier(MEMBARRIER_CMD_GLOBAL) (nohz_full).
+ * Returns only when no packet that passed the netfilter hooks before the lock was committed is
+ * still being processed: a commit alone is no barrier, since the hooks run under RCU. -EAGAIN where
+ * the kernel refuses membarrier(MEMBARRIER_CMD_GLOBAL) (nohz_full).
  */
 int hf_net_lock_barrier(struct hf_error *err);
 

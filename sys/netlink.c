@@ -88,7 +88,8 @@ static int batch_answer(int sock, const struct hf_batch *batch)
 				continue;
 			if (answer->error && !first_error)
 				first_error = answer->error;
-			/* The commit itself answers with the sequence number of the batch's begin. */
+			/* The commit itself answers with the sequence number of the batch's begin.
+			 */
 			if (at->nlmsg_seq == batch->last_seq ||
 				(at->nlmsg_seq == batch->first_seq && answer->error))
 				return first_error;
@@ -115,7 +116,8 @@ int hf_netlink_batch(int sock, const struct hf_batch *batch)
 	return ret;
 }
 
-static int dump_once(int sock, const struct nlmsghdr *request, mnl_cb_t each, void *context, char *buf)
+static int dump_once(
+	int sock, const struct nlmsghdr *request, mnl_cb_t each, void *context, char *buf)
 {
 	struct sockaddr_nl self = {0};
 	socklen_t len = sizeof(self);
@@ -130,7 +132,8 @@ static int dump_once(int sock, const struct nlmsghdr *request, mnl_cb_t each, vo
 
 		if (n < 0)
 			return (int)n;
-		/* Checks port id and sequence; EINTR where the kernel says the dump is inconsistent. */
+		/* Checks port id and sequence; EINTR where the kernel says the dump is
+		 * inconsistent. */
 		ret = mnl_cb_run(buf, (size_t)n, request->nlmsg_seq, self.nl_pid, each, context);
 		if (ret < 0)
 			return -errno;
@@ -146,8 +149,8 @@ static void drain(int sock, char *buf)
 		;
 }
 
-int hf_netlink_dump(int sock, const struct nlmsghdr *request, mnl_cb_t each, void (*restart)(void *),
-	void *context, struct hf_error *err)
+int hf_netlink_dump(int sock, const struct nlmsghdr *request, mnl_cb_t each,
+	void (*restart)(void *), void *context, struct hf_error *err)
 {
 	hf_autofree char *buf = malloc(RECEIVE_SIZE);
 	int ret = -EINTR;

@@ -66,7 +66,7 @@ static bool is_netns(int fd)
 	struct statfs fs;
 
 	return fstatfs(fd, &fs) == 0 && fs.f_type == NSFS_MAGIC &&
-		ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET;
+	       ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET;
 }
 
 int hf_netns_inherited(struct hf_error *err)

@@ -3,8 +3,8 @@
 #define HF_SYS_NETNS_H
 
 /*
- * Network namespaces, network_namespaces(7). A namespace is an open file descriptor; its identity is the
- * inode of the nsfs file.
+ * Network namespaces, network_namespaces(7). A namespace is an open file descriptor; its identity
+ * is the inode of the nsfs file.
  */
 #include <stdint.h>
 #include <sys/types.h>
@@ -18,14 +18,16 @@ int hf_netns_open(pid_t pid, struct hf_error *err);
 int hf_netns_inode(int netns, uint64_t *inode, struct hf_error *err);
 
 /*
- * Creates a socket inside `netns` and comes back: the calling thread is in its old namespace afterwards.
- * Should coming back fail, the socket is closed and the error returned. Returns the fd or a negative errno.
+ * Creates a socket inside `netns` and comes back: the calling thread is in its old namespace
+ * afterwards. Should coming back fail, the socket is closed and the error returned. Returns the fd
+ * or a negative errno.
  */
 int hf_netns_socket(int netns, int domain, int type, int protocol, struct hf_error *err);
 
 /*
- * Finds a network namespace other than our own among our open file descriptors: the one a runtime passed to
- * `criu restore` with --inherit-fd. Returns a new fd, -ENOENT if there is none, -ENOTUNIQ if there are several.
+ * Finds a network namespace other than our own among our open file descriptors: the one a runtime
+ * passed to `criu restore` with --inherit-fd. Returns a new fd, -ENOENT if there is none, -ENOTUNIQ
+ * if there are several.
  */
 int hf_netns_inherited(struct hf_error *err);
 

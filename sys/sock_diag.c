@@ -25,8 +25,8 @@ static bool is_link_local(const uint8_t ip[16])
 	return ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
 }
 
-static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *id, const __be32 *ip,
-	__be16 port, uint8_t family)
+static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *id,
+	const __be32 *ip, __be16 port, uint8_t family)
 {
 	memcpy(to->ip, ip, family == AF_INET ? 4 : 16);
 	to->port = ntohs(port);
@@ -59,14 +59,14 @@ static int take(const struct nlmsghdr *header, void *context)
 	sock->inode = msg->idiag_inode;
 	sock->family = msg->idiag_family == AF_INET ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6;
 	sock->state = msg->idiag_state;
-	set_endpoint(&sock->local, &msg->id, msg->id.idiag_src, msg->id.idiag_sport,
-		msg->idiag_family);
-	set_endpoint(&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport,
-		msg->idiag_family);
-	mnl_attr_for_each(attr, header, sizeof(*msg))
-		if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&
-			mnl_attr_get_payload_len(attr) >= 1)
-			sock->v6only = mnl_attr_get_u8(attr);
+	set_endpoint(
+		&sock->local, &msg->id, msg->id.idiag_src, msg->id.idiag_sport, msg->idiag_family);
+	set_endpoint(
+		&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport, msg->idiag_family);
+	mnl_attr_for_each(
+		attr, header, sizeof(*msg)) if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&
+						mnl_attr_get_payload_len(attr) >= 1) sock->v6only =
+		mnl_attr_get_u8(attr);
 	return MNL_CB_OK;
 }
 

@@ -24,7 +24,8 @@ struct hf_diag {
 	size_t room;
 };
 
-/* Lists IPv4 and IPv6 sockets in every state into *diag, zeroed before. Nothing is kept on failure. */
+/* Lists IPv4 and IPv6 sockets in every state into *diag, zeroed before. Nothing is kept on failure.
+ */
 int hf_sock_diag(int netns, struct hf_diag *diag, struct hf_error *err);
 
 /* The socket with this inode, or NULL. */

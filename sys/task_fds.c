@@ -64,7 +64,8 @@ static bool is_zombie(pid_t pid)
 	return !at || *at == 'Z' || *at == 'X';
 }
 
-/* All pids of a task, from the outermost namespace that we see. Returns how many, or a negative errno. */
+/* All pids of a task, from the outermost namespace that we see. Returns how many, or a negative
+ * errno. */
 static int all_pids(pid_t pid, uint32_t pids[HF_MAX_PID_LEVELS])
 {
 	char buf[STATUS_SIZE];
@@ -178,8 +179,8 @@ const struct hf_task *hf_tree_find(const struct hf_tree *tree, const struct hf_h
 	return NULL;
 }
 
-static int add_task_sockets(const struct hf_tree *tree, size_t task, struct hf_task_sockets *sockets,
-	size_t *room, struct hf_error *err)
+static int add_task_sockets(const struct hf_tree *tree, size_t task,
+	struct hf_task_sockets *sockets, size_t *room, struct hf_error *err)
 {
 	char path[64];
 	struct dirent *entry;

@@ -11,8 +11,9 @@
 #include "lib/error.h"
 
 struct hf_task {
-	pid_t pid;	       /* as seen here */
-	struct hf_holder name; /* its pids from the root task's pid namespace inwards; fd is not used */
+	pid_t pid; /* as seen here */
+	struct hf_holder
+		name; /* its pids from the root task's pid namespace inwards; fd is not used */
 };
 
 struct hf_tree {

@@ -112,19 +112,23 @@ int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err)
 	if (conn->state == HF_TCP_LISTEN || conn->state == HF_TCP_CLOSE)
 		return HF_TCP_NONE;
 	if (protocol == IPPROTO_MPTCP)
-		return refuse(conn, "speaks MPTCP, which holdfast cannot save: close it, or start "
-				    "the program without MPTCP", err);
+		return refuse(conn,
+			"speaks MPTCP, which holdfast cannot save: close it, or start "
+			"the program without MPTCP",
+			err);
 	get_ulp(sock, ulp);
 	if (strcmp(ulp, "tls") == 0)
-		return refuse(conn, "uses kernel TLS, which holdfast cannot save: close it, or turn "
-				    "kernel TLS off in the program", err);
+		return refuse(conn,
+			"uses kernel TLS, which holdfast cannot save: close it, or turn "
+			"kernel TLS off in the program",
+			err);
 	if (conn->state != HF_TCP_ESTABLISHED) {
 		char text[HF_CONN_TEXT];
 
 		return hf_error_set(err, -EOPNOTSUPP,
 			"connection %s is in state %s; holdfast saves ESTABLISHED ones only: wait "
-			"until it is closed and try again", hf_conn_format(text, conn),
-			hf_tcp_state_name(conn->state));
+			"until it is closed and try again",
+			hf_conn_format(text, conn), hf_tcp_state_name(conn->state));
 	}
 	return HF_TCP_CONNECTION;
 }
@@ -176,8 +180,8 @@ static int read_state(int sock, struct hf_conn *conn)
 	set_options(conn, &info);
 	conn->mss_clamp = (uint32_t)mss;
 	conn->timestamp = (uint32_t)timestamp;
-	conn->window = (struct hf_window){window.snd_wl1, window.snd_wnd, window.max_window,
-		window.rcv_wnd, window.rcv_wup};
+	conn->window = (struct hf_window){
+		window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup};
 	return 0;
 }
 

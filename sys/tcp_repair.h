@@ -5,8 +5,8 @@
 /*
  * One TCP connection in and out of the kernel, by TCP_REPAIR (tcp(7); net/ipv4/tcp.c).
  *
- * Dump, in this order: hf_tcp_identify(); then the lock and its barrier (sys/net_lock.h); hf_tcp_freeze();
- * hf_tcp_read(). hf_tcp_thaw() undoes it at any point after hf_tcp_freeze().
+ * Dump, in this order: hf_tcp_identify(); then the lock and its barrier (sys/net_lock.h);
+ * hf_tcp_freeze(); hf_tcp_read(). hf_tcp_thaw() undoes it at any point after hf_tcp_freeze().
  * Restore: hf_tcp_rebuild(), then the lock is removed, then hf_tcp_resume().
  * A socket that is closed while in repair mode disappears without a packet.
  */
@@ -18,7 +18,7 @@
 
 /* What hf_tcp_identify() found. */
 enum hf_tcp_kind {
-	HF_TCP_NONE,	  /* not TCP, or nothing to save: closed, or listening */
+	HF_TCP_NONE,      /* not TCP, or nothing to save: closed, or listening */
 	HF_TCP_CONNECTION /* one that must be saved, or refused */
 };
 
@@ -29,16 +29,17 @@ struct hf_queues {
 };
 
 /*
- * Looks at a socket without changing it: fills in conn->family, state, local, peer and reuseaddr. Returns an
- * enum hf_tcp_kind; -EOPNOTSUPP, with a text that names the connection, for one that holdfast cannot save
- * (a state it does not support, MPTCP, kernel TLS); or another negative errno.
+ * Looks at a socket without changing it: fills in conn->family, state, local, peer and reuseaddr.
+ * Returns an enum hf_tcp_kind; -EOPNOTSUPP, with a text that names the connection, for one that
+ * holdfast cannot save (a state it does not support, MPTCP, kernel TLS); or another negative errno.
  */
 int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err);
 
 /* Repair mode on. */
 int hf_tcp_freeze(int sock, struct hf_error *err);
 
-/* Repair mode off without a packet, SO_REUSEADDR back. For a socket of which nothing else was changed. */
+/* Repair mode off without a packet, SO_REUSEADDR back. For a socket of which nothing else was
+ * changed. */
 int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err);
 
 /* Reads everything else of a frozen connection into *conn, and the queues' bytes into *queues. */
@@ -47,9 +48,9 @@ int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct
 void hf_queues_clear(struct hf_queues *queues);
 
 /*
- * Builds the connection in a closed socket and leaves it in repair mode. Returns 0; 1 if the socket is already
- * established with these addresses, and left alone; or a negative errno (-EADDRNOTAVAIL: the local address is
- * not here, or the tuple is taken).
+ * Builds the connection in a closed socket and leaves it in repair mode. Returns 0; 1 if the socket
+ * is already established with these addresses, and left alone; or a negative errno (-EADDRNOTAVAIL:
+ * the local address is not here, or the tuple is taken).
  */
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 	const void *send_data, struct hf_error *err);

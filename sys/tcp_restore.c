@@ -9,14 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MAX_USER_MSS	32767 /* kernel MAX_TCP_WINDOW: what TCP_MAXSEG accepts */
-#define MIN_USER_MSS	88    /* kernel TCP_MIN_MSS */
-#define TCPOPT_MAXSEG	2
-#define TCPOPT_WINDOW	3
-#define TCPOPT_SACK_OK	4
-#define TCPOPT_TSTAMP	8
-#define SEND_CHUNK	(1u << 20)
-#define TUPLE_ATTEMPTS	1000 /* of 1 ms: the old owner's last close may be on its way */
+#define MAX_USER_MSS   32767 /* kernel MAX_TCP_WINDOW: what TCP_MAXSEG accepts */
+#define MIN_USER_MSS   88    /* kernel TCP_MIN_MSS */
+#define TCPOPT_MAXSEG  2
+#define TCPOPT_WINDOW  3
+#define TCPOPT_SACK_OK 4
+#define TCPOPT_TSTAMP  8
+#define SEND_CHUNK     (1u << 20)
+#define TUPLE_ATTEMPTS 1000 /* of 1 ms: the old owner's last close may be on its way */
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK 72
 #endif
@@ -64,7 +64,8 @@ static socklen_t make_address(
 	}
 }
 
-/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that. */
+/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that.
+ */
 static void disconnect(struct steps *steps)
 {
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -79,7 +80,7 @@ static bool is_bound(int sock, const struct hf_conn *conn)
 
 	make_address(&wanted, conn->family, &conn->local);
 	return getsockname(sock, (struct sockaddr *)&now, &len) == 0 &&
-		memcmp(&now, &wanted, sizeof(now)) == 0;
+	       memcmp(&now, &wanted, sizeof(now)) == 0;
 }
 
 static void set_sequences(struct steps *steps, const struct hf_conn *conn)
@@ -93,8 +94,8 @@ static void set_sequences(struct steps *steps, const struct hf_conn *conn)
 }
 
 /*
- * bind and connect, which in repair mode sends nothing. The tuple may still belong for a moment to the socket of the
- * killed tasks, so that is tried for a while.
+ * bind and connect, which in repair mode sends nothing. The tuple may still belong for a moment to
+ * the socket of the killed tasks, so that is tried for a while.
  */
 static void attach(struct steps *steps, const struct hf_conn *conn)
 {
@@ -109,8 +110,9 @@ static void attach(struct steps *steps, const struct hf_conn *conn)
 			bind(steps->sock, (struct sockaddr *)&local, local_len));
 	set_sequences(steps, conn);
 	/*
-	 * connect() cuts the queue into segments by this value, and by 536 where it is not set. It goes back to 0
-	 * afterwards, since it would limit the segments of the connection's whole life.
+	 * connect() cuts the queue into segments by this value, and by 536 where it is not set. It
+	 * goes back to 0 afterwards, since it would limit the segments of the connection's whole
+	 * life.
 	 */
 	mss = mss > MAX_USER_MSS ? MAX_USER_MSS : mss < MIN_USER_MSS ? MIN_USER_MSS : mss;
 	set_int(steps, "set TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, (int)mss);
@@ -136,8 +138,8 @@ static void set_options(struct steps *steps, const struct hf_conn *conn)
 	if (conn->has_sack)
 		options[n++] = (struct tcp_repair_opt){TCPOPT_SACK_OK, 0};
 	if (conn->has_wscale)
-		options[n++] = (struct tcp_repair_opt){TCPOPT_WINDOW,
-			conn->snd_wscale | (uint32_t)conn->rcv_wscale << 16};
+		options[n++] = (struct tcp_repair_opt){
+			TCPOPT_WINDOW, conn->snd_wscale | (uint32_t)conn->rcv_wscale << 16};
 	if (conn->has_timestamps)
 		options[n++] = (struct tcp_repair_opt){TCPOPT_TSTAMP, 0};
 	options[n++] = (struct tcp_repair_opt){TCPOPT_MAXSEG, conn->mss_clamp};
@@ -190,10 +192,11 @@ static void get_buffers(struct steps *steps, struct buffers *buffers)
 }
 
 /*
- * The queues may be longer than a fresh socket takes, and are stored in other pieces: room for four times their
- * bytes while they are filled. The kernel doubles what is set.
+ * The queues may be longer than a fresh socket takes, and are stored in other pieces: room for four
+ * times their bytes while they are filled. The kernel doubles what is set.
  */
-static void grow_buffers(struct steps *steps, const struct buffers *buffers, const struct hf_conn *conn)
+static void grow_buffers(
+	struct steps *steps, const struct buffers *buffers, const struct hf_conn *conn)
 {
 	uint64_t send = 2ull * conn->send.len + 65536, recv = 2ull * conn->recv.len + 65536;
 
@@ -230,8 +233,8 @@ static void fill_queues(struct steps *steps, const struct hf_conn *conn, const u
 	set_int(steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
 	send_all(steps, "fill the send queue", send_data, sent);
 	/*
-	 * What never was sent is queued outside repair mode, or the kernel would count it as sent. The lock
-	 * drops what it tries to send now, so that it stays unsent.
+	 * What never was sent is queued outside repair mode, or the kernel would count it as sent.
+	 * The lock drops what it tries to send now, so that it stays unsent.
 	 */
 	if (conn->unsent) {
 		set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
@@ -263,9 +266,10 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 		return ret;
 	if (ret == HF_TCP_NONE)
 		return now.family == conn->family && now.state == HF_TCP_CLOSE
-			? 0
-			: hf_error_set(err, -EBADFD,
-				  "the socket is not the closed TCP socket that CRIU's tcp-close leaves");
+			       ? 0
+			       : hf_error_set(err, -EBADFD,
+					 "the socket is not the closed TCP socket that CRIU's "
+					 "tcp-close leaves");
 	if (now.local.port != conn->local.port || now.peer.port != conn->peer.port ||
 		memcmp(now.local.ip, conn->local.ip, 16) != 0 ||
 		memcmp(now.peer.ip, conn->peer.ip, 16) != 0)

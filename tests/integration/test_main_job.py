@@ -18,7 +18,7 @@ from harness.arrangements import Server
 from harness.mode import Mode
 from harness.net import Network, nft_tables
 from harness.peer import Peer
-from harness.programs import builddir
+from harness.programs import builddir, program
 
 Serve = Callable[..., Server]
 Connect = Callable[..., Peer]
@@ -192,6 +192,19 @@ def test_show(serve: Serve, connect: Connect, holdfast_mode: Mode) -> None:
         finish(peer)
 
 
+def test_lock_is_taken_again(
+    net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode, arrangement: str
+) -> None:
+    """Where the lock is not there any more, the restore takes it before anything exists."""
+    server = serve(arrangement, holdfast_mode)
+    with connect(["idle*4"], patience=15) as peer:
+        server.checkpoint().check()
+        for family, name in nft_tables(net.container):
+            net.container.run("nft", f"delete table {family} {name}").check()
+        assert server.restore().check().lines("checkpoint with 4 connections; lock taken")
+        finish(peer)
+
+
 # ---- what is refused, and changes nothing
 
 
@@ -238,21 +251,40 @@ def test_mptcp(net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode
         refused(server, peer, net, "MPTCP", "->")
 
 
-def test_no_permission(net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode) -> None:
-    """Without CAP_NET_ADMIN: said at once."""
+@pytest.mark.parametrize(
+    "lack, words",
+    [
+        (["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"], "CAP_NET_ADMIN"),
+        (["hf-deny", "tcp_repair"], "no TCP_REPAIR"),
+        (["hf-deny", "nftables"], "needs nftables"),
+        (["hf-deny", "pidfd_getfd"], "needs pidfd_getfd"),
+    ],
+    ids=["permission", "tcp_repair", "nftables", "pidfd_getfd"],
+)
+def test_kernel_lacks(
+    net: Network,
+    serve: Serve,
+    connect: Connect,
+    holdfast_mode: Mode,
+    lack: list[str],
+    words: str,
+) -> None:
+    """Said at once, in one line, before anything is touched."""
     server = serve("criu-shared", holdfast_mode)
+    if lack[0] == "hf-deny":
+        lack = [str(program("hf-deny")), *lack[1:]]
     with connect(FLOWING, patience=15) as peer:
         server.images.mkdir(exist_ok=True, parents=True)
         config = server.work / "criu.conf"
         config.write_text(server.mode.config())
         done = net.container.run(
-            "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin",
-            "criu", "dump", "-t", str(server.pids()[0]), "-D", str(server.images),
+            *lack, "criu", "dump", "-t", str(server.pids()[0]), "-D", str(server.images),
             "--config", str(config), "-v4", "-o", "dump.log",
         )  # fmt: skip
         log = (server.images / "dump.log").read_text(errors="replace")
         assert done.rc != 0
-        assert re.search(r"Error \(holdfast\): dump refused: .*CAP_NET_ADMIN", log), log
+        assert len(re.findall(f"Error .holdfast.: dump refused: .*{words}", log)) == 1, log
+        assert not (server.images / "holdfast.img").exists()
         assert not checks.holdfast_tables(net.container)
         finish(peer)
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* A CRIU plugin that logs each call of the hooks that holdfast uses too: it gets its turn only if they pass on. */
+/* A CRIU plugin that logs each call of the hooks that holdfast uses too: it gets its turn only if
+ * they pass on. */
 #include <errno.h>
 
 #include <criu/criu-plugin.h>
@@ -16,8 +17,9 @@ __attribute__((visibility("default"))) cr_plugin_desc_t CR_PLUGIN_DESC = {
 	.name = "zz_count",
 	.version = CRIU_PLUGIN_GEN_VERSION(0, 2, 0),
 	.max_hooks = CR_PLUGIN_HOOK__CHECKPOINT_DEVICES + 1,
-	.hooks = {
-		[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = count,
-		[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = count,
-	},
+	.hooks =
+		{
+			[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = count,
+			[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = count,
+		},
 };
