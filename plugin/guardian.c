@@ -18,7 +18,7 @@
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
 
-enum word { COMMIT = 'C', DISMISS = 'D' };
+enum word { READY = 'R', COMMIT = 'C', DISMISS = 'D' };
 
 /* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to
  * die. */
@@ -122,6 +122,16 @@ static void guard(const struct hf_guarded *guarded, int control, int pidfd)
 		hf_net_unlock(guarded->netns, guarded->id, NULL);
 }
 
+static int say(int control, char word)
+{
+	ssize_t n;
+
+	do {
+		n = send(control, &word, 1, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
 /* The middle process ends at once, so that the guardian is nobody's child in CRIU. */
 static void fork_again(const struct hf_guarded *guarded, int control, int pidfd)
 {
@@ -132,6 +142,8 @@ static void fork_again(const struct hf_guarded *guarded, int control, int pidfd)
 	if (pid != 0)
 		_exit(pid < 0);
 	become_quiet(guarded, control, pidfd);
+	if (say(control, READY) < 0)
+		_exit(1);
 	guard(guarded, control, pidfd);
 	_exit(0);
 }
@@ -160,20 +172,13 @@ int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err)
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return hf_error_sys(err, -errno, "cannot start the guardian");
-	if (status != 0)
+	/* Its own end would keep the guardian from seeing ours closed, and us from seeing it die.
+	 */
+	close(hf_steal_fd(&theirs));
+	if (status != 0 || next_word(ours, pidfd, false) != READY)
 		return hf_error_set(
 			err, -EAGAIN, "cannot start the guardian: no process to be had");
 	return hf_steal_fd(&ours);
-}
-
-static int say(int control, char word)
-{
-	ssize_t n;
-
-	do {
-		n = send(control, &word, 1, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
 }
 
 int hf_guardian_commit(int control, struct hf_error *err)

@@ -133,6 +133,24 @@ def test_leave_running(
     assert not checks.holdfast_tables(net.container)
 
 
+@pytest.mark.parametrize("end", ["kill -9 $PPID", "exit 1"], ids=["killed", "script-fails"])
+def test_dump_ends_before_the_tasks_are_killed(
+    tmp_path: Path, net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode, end: str
+) -> None:
+    """CRIU dies, or its post-dump script fails: the guardian sees that the tasks go on."""
+    script = tmp_path / "script"
+    script.write_text(f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ] || {end}\n')
+    script.chmod(0o755)
+    server = serve("criu-external", holdfast_mode)
+    with connect(EVERYTHING, patience=15) as peer:
+        before = server.pids()
+        assert not server.checkpoint(extra=["--action-script", str(script)]).ok
+        assert image(server).exists() or "kill" in end  # it came as far as the end of the dump
+        assert server.pids() == before
+        finish(peer)
+    assert not checks.holdfast_tables(net.container)
+
+
 def test_new_clients_wait(
     net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode
 ) -> None:

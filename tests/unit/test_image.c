@@ -563,6 +563,7 @@ BREAK(header_writer_long,
 BREAK(header_writer_newline, set_writer(p, "holdfast\n"))
 BREAK(header_writer_escape, set_writer(p, "\033[2J"))
 BREAK(header_writer_8bit, set_writer(p, "h\xc3\xb6ldfast"))
+BREAK(header_writer_delete, set_writer(p, "\177"))
 BREAK(header_count, p->header->connections = HF_MAX_CONNS + 1)
 BREAK(header_count_max, p->header->connections = UINT32_MAX)
 BREAK(header_more, p->header->connections = 4)
@@ -640,6 +641,7 @@ BREAK(holders_many, set_holders(p->conn[1], HF_MAX_HOLDERS + 1))
 BREAK(holders_unknown, add_unknown(&p->conn[1]->holders[0]->base))
 BREAK(holder_no_level, p->conn[1]->holders[2]->n_pid = 0)
 BREAK(holder_levels, set_levels(p->conn[1]->holders[2], HF_MAX_PID_LEVELS + 1))
+BREAK(holder_levels_many, set_levels(p->conn[1]->holders[2], 1000))
 BREAK(holder_pid_0, p->conn[1]->holders[1]->pid[1] = 0)
 BREAK(holder_pid_large, p->conn[1]->holders[1]->pid[0] = 1u << 31)
 BREAK(holder_fd_large, p->conn[1]->holders[1]->fd = 1u << 31)
@@ -671,12 +673,13 @@ static const struct {
 	CASE(header_writer_newline, "header", "writer: "),
 	CASE(header_writer_escape, "header", "writer: "),
 	CASE(header_writer_8bit, "header", "writer: "),
+	CASE(header_writer_delete, "header", "writer: "),
 	CASE(header_count, "header", "connections: "),
 	CASE(header_count_max, "header", "connections: "),
 	CASE(header_more, "connection 4", ""), /* what it finds there is the trailer */
 	CASE(header_fewer, "trailer", ""),     /* and here a connection */
 	CASE(header_unknown, "header", "a field that this version does not know"),
-	CASE(listener_many, "header", "listeners: "),
+	CASE(listener_many, "header", "listeners: too many"),
 	CASE(listener_family, "header", "listeners: family: "),
 	CASE(listener_no_local, "header", "listeners: local: "),
 	CASE(listener_port_0, "header", "listeners: local: the port"),
@@ -690,8 +693,8 @@ static const struct {
 	CASE(state_0, "connection 2: ", "state: 0"),
 	CASE(state_fin_wait, "connection 2: ", "state: 4 (FIN-WAIT-1)"),
 	CASE(state_listen, "connection 2: ", "state: 10 (LISTEN)"),
-	CASE(state_13, "connection 2: ", "state: "),
-	CASE(state_max, "connection 2: ", "state: "),
+	CASE(state_13, "connection 2: ", "state: is no TCP state"),
+	CASE(state_max, "connection 2: ", "state: is no TCP state"),
 	CASE(local_none, "connection 2: ", "local: missing"),
 	CASE(local_ip_none, "connection 2: ", "local: the address"),
 	CASE(local_ip_short, "connection 1: ", "local: the address"),
@@ -746,6 +749,7 @@ static const struct {
 	CASE(holders_unknown, "connection 2: ", "holders: has a field"),
 	CASE(holder_no_level, "connection 2: ", "holders: a pid"),
 	CASE(holder_levels, "connection 2: ", "holders: a pid"),
+	CASE(holder_levels_many, "connection 2: ", "holders: a pid"),
 	CASE(holder_pid_0, "connection 2: ", "holders: a pid out of range"),
 	CASE(holder_pid_large, "connection 2: ", "holders: a pid out of range"),
 	CASE(holder_fd_large, "connection 2: ", "holders: a file descriptor out of range"),
@@ -1009,6 +1013,79 @@ static void test_writer_refuses(void **state)
 	unit_bytes_clear(&bytes);
 }
 
+/* A connection within all limits can still be too much for one record. */
+static void test_writer_record_limit(void **state)
+{
+	struct unit_bytes bytes = {.data = NULL};
+	struct hf_output out = {.write = unit_bytes_write, .context = &bytes};
+	struct hf_holder *holders = calloc(HF_MAX_HOLDERS, sizeof(*holders));
+	struct hf_image_writer writer;
+	struct hf_error err = HF_ERROR_INIT;
+	struct sample sample;
+	size_t before;
+
+	(void)state;
+	assert_non_null(holders);
+	for (uint32_t i = 0; i < HF_MAX_HOLDERS; i++) {
+		holders[i] = (struct hf_holder){.levels = HF_MAX_PID_LEVELS, .fd = i};
+		for (uint32_t level = 0; level < HF_MAX_PID_LEVELS; level++)
+			holders[i].pid[level] = INT32_MAX;
+	}
+	make_sample(&sample);
+	sample.image.n_conns = 1;
+	sample.conns[0].holders = holders;
+	sample.conns[0].n_holders = HF_MAX_HOLDERS;
+	assert_int_equal(hf_image_write_header(&writer, &out, &sample.image, NULL), 0);
+	before = bytes.len;
+	assert_int_equal(
+		hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, &err), -EINVAL);
+	assert_contains(err.text, "too long");
+	assert_int_equal(bytes.len, before);
+	unit_bytes_clear(&bytes);
+	free(holders);
+}
+
+/* What the reader cannot hand to the check, since it is refused before, but the dump can. */
+static void test_conn_check(void **state)
+{
+	struct hf_error err = HF_ERROR_INIT;
+	struct hf_holder *holders = calloc(HF_MAX_HOLDERS + 1, sizeof(*holders));
+	struct hf_holder holder;
+	struct hf_conn conn = unit_conn(&holder);
+
+	(void)state;
+	assert_non_null(holders);
+	assert_int_equal(hf_conn_check(&conn, &err), 0);
+	assert_int_equal(err.code, 0);
+
+	conn.local.ip[15] = 1;
+	assert_int_equal(hf_conn_check(&conn, &err), -EBADMSG);
+	assert_string_equal(err.text, "local: the address is longer than an IPv4 address");
+
+	conn = unit_conn(&holder);
+	conn.family = (enum hf_family)10; /* AF_INET6, not ours */
+	assert_int_equal(hf_conn_check(&conn, &err), -EBADMSG);
+	assert_string_equal(err.text, "family: neither 4 nor 6");
+
+	conn = unit_conn(&holder);
+	holder.levels = HF_MAX_PID_LEVELS + 1;
+	for (uint32_t i = 0; i < HF_MAX_PID_LEVELS; i++)
+		holder.pid[i] = 1;
+	assert_int_equal(hf_conn_check(&conn, &err), -EBADMSG);
+	assert_string_equal(err.text, "holders: a pid with no level or too many");
+
+	conn = unit_conn(&holder);
+	for (uint32_t i = 0; i <= HF_MAX_HOLDERS; i++)
+		holders[i] = (struct hf_holder){.levels = 1, .pid = {1}, .fd = i};
+	conn.holders = holders;
+	conn.n_holders = HF_MAX_HOLDERS;
+	assert_int_equal(hf_conn_check(&conn, &err), 0);
+	conn.n_holders = HF_MAX_HOLDERS + 1;
+	assert_int_equal(hf_conn_check(&conn, &err), -EBADMSG);
+	assert_string_equal(err.text, "holders: none or too many");
+	free(holders);
+}
+
 static void test_id_format(void **state)
 {
 	static const uint8_t id[HF_ID_SIZE] = {0x00, 0x01, 0x10, 0x7f, 0x80, 0x9a, 0xbc, 0xde, 0xf0,
@@ -1037,6 +1114,8 @@ int main(void)
 		cmocka_unit_test(test_read_error),
 		cmocka_unit_test(test_write_error),
 		cmocka_unit_test(test_writer_refuses),
+		cmocka_unit_test(test_writer_record_limit),
+		cmocka_unit_test(test_conn_check),
 		cmocka_unit_test(test_id_format),
 	};
 
