@@ -419,8 +419,14 @@ static int check_unique(const struct hf_image *image, struct hf_error *err)
 int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_error *err)
 {
 	struct reader reader = {.in = in};
+	struct hf_error ignored = HF_ERROR_INIT;
 	uint32_t n_conns = 0;
-	int ret = get_start(&reader, image, &n_conns, err);
+	int ret;
+
+	/* Adding context on the way up returns the object's code: there must be one. */
+	if (!err)
+		err = &ignored;
+	ret = get_start(&reader, image, &n_conns, err);
 
 	if (ret == 0)
 		ret = get_conns(&reader, image, n_conns, err);

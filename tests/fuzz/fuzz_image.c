@@ -66,8 +66,7 @@ static int output_write(void *context, const void *data, size_t len)
 	return 0;
 }
 
-static int read_bytes(
-	const uint8_t *data, size_t len, struct hf_image *image, struct hf_error *err)
+static int read_bytes(const uint8_t *data, size_t len, struct hf_image *image, struct hf_error *err)
 {
 	struct input input = {.data = data, .len = len};
 	struct hf_input in = {.read = input_read, .context = &input};
@@ -79,7 +78,7 @@ static int read_bytes(
 static int same_endpoint(const struct hf_endpoint *a, const struct hf_endpoint *b)
 {
 	return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0 && a->port == b->port &&
-		a->scope_id == b->scope_id;
+	       a->scope_id == b->scope_id;
 }
 
 static int same_holders(const struct hf_conn *a, const struct hf_conn *b)
@@ -88,7 +87,8 @@ static int same_holders(const struct hf_conn *a, const struct hf_conn *b)
 		return 0;
 	for (uint32_t i = 0; i < a->n_holders; i++)
 		if (a->holders[i].levels != b->holders[i].levels ||
-			memcmp(a->holders[i].pid, b->holders[i].pid, sizeof(a->holders[i].pid)) != 0 ||
+			memcmp(a->holders[i].pid, b->holders[i].pid, sizeof(a->holders[i].pid)) !=
+				0 ||
 			a->holders[i].fd != b->holders[i].fd)
 			return 0;
 	return 1;
@@ -97,29 +97,28 @@ static int same_holders(const struct hf_conn *a, const struct hf_conn *b)
 static int same_window(const struct hf_window *a, const struct hf_window *b)
 {
 	return a->snd_wl1 == b->snd_wl1 && a->snd_wnd == b->snd_wnd &&
-		a->max_window == b->max_window && a->rcv_wnd == b->rcv_wnd &&
-		a->rcv_wup == b->rcv_wup;
+	       a->max_window == b->max_window && a->rcv_wnd == b->rcv_wnd &&
+	       a->rcv_wup == b->rcv_wup;
 }
 
 static int same_conn(const struct hf_conn *a, const struct hf_conn *b)
 {
 	return a->family == b->family && a->state == b->state &&
-		same_endpoint(&a->local, &b->local) && same_endpoint(&a->peer, &b->peer) &&
-		a->recv.seq == b->recv.seq && a->recv.len == b->recv.len &&
-		a->send.seq == b->send.seq && a->send.len == b->send.len &&
-		a->unsent == b->unsent && a->mss_clamp == b->mss_clamp &&
-		a->has_wscale == b->has_wscale && a->snd_wscale == b->snd_wscale &&
-		a->rcv_wscale == b->rcv_wscale && a->has_sack == b->has_sack &&
-		a->has_timestamps == b->has_timestamps &&
-		a->usec_timestamps == b->usec_timestamps && a->timestamp == b->timestamp &&
-		same_window(&a->window, &b->window) && a->reuseaddr == b->reuseaddr &&
-		a->inode == b->inode && same_holders(a, b);
+	       same_endpoint(&a->local, &b->local) && same_endpoint(&a->peer, &b->peer) &&
+	       a->recv.seq == b->recv.seq && a->recv.len == b->recv.len &&
+	       a->send.seq == b->send.seq && a->send.len == b->send.len && a->unsent == b->unsent &&
+	       a->mss_clamp == b->mss_clamp && a->has_wscale == b->has_wscale &&
+	       a->snd_wscale == b->snd_wscale && a->rcv_wscale == b->rcv_wscale &&
+	       a->has_sack == b->has_sack && a->has_timestamps == b->has_timestamps &&
+	       a->usec_timestamps == b->usec_timestamps && a->timestamp == b->timestamp &&
+	       same_window(&a->window, &b->window) && a->reuseaddr == b->reuseaddr &&
+	       a->inode == b->inode && same_holders(a, b);
 }
 
 static int same_listener(const struct hf_listener *a, const struct hf_listener *b)
 {
 	return a->family == b->family && a->v6only == b->v6only &&
-		same_endpoint(&a->local, &b->local);
+	       same_endpoint(&a->local, &b->local);
 }
 
 static void require_same(const struct hf_image *a, const uint8_t *a_data, const struct hf_image *b,
@@ -127,9 +126,8 @@ static void require_same(const struct hf_image *a, const uint8_t *a_data, const 
 {
 	require(a->version == b->version && memcmp(a->id, b->id, HF_ID_SIZE) == 0 &&
 			a->created == b->created && strcmp(a->writer, b->writer) == 0 &&
-			a->netns_shared == b->netns_shared &&
-			a->n_listeners == b->n_listeners && a->n_conns == b->n_conns &&
-			a->queue_bytes == b->queue_bytes,
+			a->netns_shared == b->netns_shared && a->n_listeners == b->n_listeners &&
+			a->n_conns == b->n_conns && a->queue_bytes == b->queue_bytes,
 		"the header changed", NULL);
 	for (uint32_t i = 0; i < a->n_listeners; i++)
 		require(same_listener(&a->listeners[i], &b->listeners[i]), "a listener changed",
@@ -160,9 +158,8 @@ static void require_good(const struct hf_image *image, size_t size)
 		char text[HF_CONN_TEXT];
 
 		require(hf_conn_check(conn, &err) == 0, "a bad connection was accepted", &err);
-		require(conn->data_offset <= size &&
-				(uint64_t)conn->recv.len + conn->send.len <=
-					size - conn->data_offset,
+		require(conn->data_offset <= size && (uint64_t)conn->recv.len + conn->send.len <=
+							     size - conn->data_offset,
 			"a queue lies outside the file", NULL);
 		require(strlen(hf_conn_format(text, conn)) < HF_CONN_TEXT, "text too long", NULL);
 		queue_bytes += (uint64_t)conn->recv.len + conn->send.len;
@@ -181,8 +178,8 @@ static void write_again(const struct hf_image *image, const uint8_t *data, struc
 		const struct hf_conn *conn = &image->conns[i];
 		const uint8_t *queues = data + conn->data_offset;
 
-		require(hf_image_write_conn(
-				&writer, conn, queues, queues + conn->recv.len, &err) == 0,
+		require(hf_image_write_conn(&writer, conn, queues, queues + conn->recv.len, &err) ==
+				0,
 			"write connection", &err);
 	}
 	require(hf_image_write_end(&writer, &err) == 0, "write end", &err);

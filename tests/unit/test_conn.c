@@ -42,8 +42,7 @@ static void test_endpoint_format(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
-		assert_ptr_equal(
-			hf_endpoint_format(buf, cases[i].family, &cases[i].endpoint), buf);
+		assert_ptr_equal(hf_endpoint_format(buf, cases[i].family, &cases[i].endpoint), buf);
 		assert_string_equal(buf, cases[i].text);
 	}
 }
@@ -51,8 +50,7 @@ static void test_endpoint_format(void **state)
 /* The longest texts fit the sizes that the header promises. */
 static void test_longest(void **state)
 {
-	static const char text[] =
-		"[feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
+	static const char text[] = "[feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
 	struct hf_conn conn = {.family = HF_FAMILY_IPV6};
 	char endpoint[HF_ENDPOINT_TEXT], both[HF_CONN_TEXT];
 

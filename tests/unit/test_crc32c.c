@@ -37,8 +37,8 @@ static unsigned int functions(crc_function list[3])
 /* RFC 3720 appendix B.4, and the check value of the CRC catalogues. */
 static void test_known_vectors(void **state)
 {
-	static const uint8_t read10[48] = {0x01, 0xc0, [16] = 0x14, [22] = 0x04, [27] = 0x14,
-		[31] = 0x18, [32] = 0x28, [40] = 0x02};
+	static const uint8_t read10[48] = {0x01,
+		0xc0, [16] = 0x14, [22] = 0x04, [27] = 0x14, [31] = 0x18, [32] = 0x28, [40] = 0x02};
 	crc_function list[3];
 	unsigned int n = functions(list);
 	uint8_t bytes[32];

@@ -20,8 +20,8 @@ static int read_image(
 }
 
 /* The bytes must not be an image: fails with `code`, keeps nothing, and the text has both parts. */
-static void assert_refused(const struct unit_bytes *bytes, size_t len, int code, const char *record,
-	const char *field)
+static void assert_refused(
+	const struct unit_bytes *bytes, size_t len, int code, const char *record, const char *field)
 {
 	static const struct hf_image nothing;
 	struct hf_image image;
@@ -191,8 +191,7 @@ static void assert_same_as_sample(
 		if (conn->recv.len)
 			assert_memory_equal(data, sample->recv[i], conn->recv.len);
 		if (conn->send.len)
-			assert_memory_equal(
-				data + conn->recv.len, sample->send[i], conn->send.len);
+			assert_memory_equal(data + conn->recv.len, sample->send[i], conn->send.len);
 	}
 	assert_true(image->queue_bytes == queue_bytes);
 }
@@ -263,14 +262,12 @@ static void test_large(void **state)
 	for (uint32_t i = 0; i < recv_len + send_len; i++)
 		data[i] = (uint8_t)(i * 2654435761u >> 24);
 	assert_int_equal(hf_image_write_header(&writer, &out, &sample.image, NULL), 0);
-	assert_int_equal(hf_image_write_conn(
-				 &writer, &sample.conns[0], data, data + recv_len, NULL),
-		0);
+	assert_int_equal(
+		hf_image_write_conn(&writer, &sample.conns[0], data, data + recv_len, NULL), 0);
 	assert_int_equal(hf_image_write_end(&writer, NULL), 0);
 	assert_int_equal(read_image(&bytes, bytes.len, &image, NULL), 0);
 	assert_same_conn(&image.conns[0], &sample.conns[0]);
-	assert_memory_equal(
-		bytes.data + image.conns[0].data_offset, data, recv_len + send_len);
+	assert_memory_equal(bytes.data + image.conns[0].data_offset, data, recv_len + send_len);
 	hf_image_clear(&image);
 	unit_bytes_clear(&bytes);
 	free(holders);
@@ -365,7 +362,8 @@ static void test_start(void **state)
 	for (uint32_t bit = 0; bit < 32; bit++) {
 		hf_put_le32(bytes.data + HF_IMAGE_MAGIC_SIZE, HF_IMAGE_VERSION ^ 1u << bit);
 		set_checksum(&bytes);
-		assert_refused(&bytes, bytes.len, -EPROTONOSUPPORT, "version: ", "this holdfast reads");
+		assert_refused(
+			&bytes, bytes.len, -EPROTONOSUPPORT, "version: ", "this holdfast reads");
 	}
 	unit_bytes_clear(&bytes);
 }
@@ -386,7 +384,8 @@ static void test_checksum(void **state)
 	unit_bytes_clear(&bytes);
 }
 
-/* The sample as messages, to be changed and put together again with correct lengths and checksum. */
+/* The sample as messages, to be changed and put together again with correct lengths and checksum.
+ */
 struct parts {
 	Holdfast__Header *header;
 	Holdfast__Connection *conn[3];
@@ -535,24 +534,25 @@ static void set_listeners(Holdfast__Header *header, size_t n)
 	header->n_listeners = n;
 }
 
-#define DROP(type, field)                                                                        \
-	do {                                                                                     \
-		holdfast__##type##__free_unpacked((field), NULL);                                \
-		(field) = NULL;                                                                  \
+#define DROP(type, field)                                                                          \
+	do {                                                                                       \
+		holdfast__##type##__free_unpacked((field), NULL);                                  \
+		(field) = NULL;                                                                    \
 	} while (0)
 
-#define ALL_V6	"\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\7"
+#define ALL_V6  "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\7"
 #define MULTI_6 "\xff\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
-#define GLOBAL	"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
+#define GLOBAL  "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
 #define ZERO_16 "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
 /* One wrong thing each. The list below says what the error must name. */
-#define BREAK(name, ...)                                                                         \
-	static void name(struct parts *p)                                                        \
-	{                                                                                        \
-		__VA_ARGS__;                                                                     \
+#define BREAK(name, ...)                                                                           \
+	static void name(struct parts *p)                                                          \
+	{                                                                                          \
+		__VA_ARGS__;                                                                       \
 	}
 
+/* clang-format off: one a line */
 BREAK(header_id_short, p->header->id.len = 15)
 BREAK(header_id_none, p->header->id.len = 0)
 BREAK(header_id_long, p->header->id.data = realloc(p->header->id.data, 17);
@@ -632,8 +632,8 @@ BREAK(rcv_wscale_without, p->conn[2]->rcv_wscale = 1)
 BREAK(usec_without, p->conn[2]->usec_timestamps = true)
 BREAK(window_none, DROP(window, p->conn[1]->window))
 BREAK(window_max, p->conn[1]->window->max_window = p->conn[1]->window->snd_wnd - 1)
-BREAK(window_wl1, p->conn[1]->window->snd_wl1 =
-			  p->conn[1]->receive->seq + p->conn[1]->window->rcv_wnd + 1)
+BREAK(window_wl1,
+	p->conn[1]->window->snd_wl1 = p->conn[1]->receive->seq + p->conn[1]->window->rcv_wnd + 1)
 BREAK(window_wup, p->conn[1]->window->rcv_wup = p->conn[1]->receive->seq + 1)
 BREAK(window_unknown, add_unknown(&p->conn[1]->window->base))
 BREAK(holders_none, set_holders(p->conn[1], 0))
@@ -657,6 +657,7 @@ BREAK(trailer_fewer, p->trailer->connections--)
 BREAK(trailer_bytes_more, p->trailer->queue_bytes++)
 BREAK(trailer_bytes_wide, p->trailer->queue_bytes += 1ull << 32)
 BREAK(trailer_unknown, add_unknown(&p->trailer->base))
+/* clang-format on */
 
 #define CASE(function, record, field) {#function, function, record, field}
 
@@ -787,8 +788,7 @@ static void test_broken_fields(void **state)
 		put_together(&parts, &bytes);
 		if (read_image(&bytes, bytes.len, &image, &err) == 0)
 			fail_msg("%s was accepted", broken[i].name);
-		assert_refused(
-			&bytes, bytes.len, -EBADMSG, broken[i].record, broken[i].field);
+		assert_refused(&bytes, bytes.len, -EBADMSG, broken[i].record, broken[i].field);
 		unit_bytes_clear(&bytes);
 		free_parts(&parts);
 	}
@@ -796,6 +796,7 @@ static void test_broken_fields(void **state)
 }
 
 /* Values at their limit, which must still be good. */
+/* clang-format off */
 BREAK(limit_writer, set_writer(p, "~123456789 bcdef0123456789abcdef0123456789abcdef0123456789abcde"))
 BREAK(limit_ports, p->conn[1]->local->port = 65535; p->conn[1]->peer->port = 1)
 BREAK(limit_mss, p->conn[0]->mss_clamp = 1; p->conn[1]->mss_clamp = 65535)
@@ -810,12 +811,13 @@ BREAK(limit_holders, set_holders(p->conn[1], HF_MAX_HOLDERS))
 BREAK(limit_link_local_no_scope, p->conn[1]->local->scope_id = 0; p->conn[1]->peer->scope_id = 0)
 BREAK(limit_same_local, set_ip(p->conn[2]->local, ALL_V6, 16); set_ip(p->conn[2]->peer, ALL_V6, 16))
 BREAK(limit_same_fd, p->conn[2]->holders[0]->fd = 3; p->conn[2]->holders[0]->pid[0] = 2)
+/* clang-format on */
 
 static void test_limits(void **state)
 {
-	static void (*const limits[])(struct parts *parts) = {limit_writer, limit_ports,
-		limit_mss, limit_wscale, limit_unsent_0, limit_window, limit_window_wraps,
-		limit_holders, limit_link_local_no_scope, limit_same_local, limit_same_fd};
+	static void (*const limits[])(struct parts *parts) = {limit_writer, limit_ports, limit_mss,
+		limit_wscale, limit_unsent_0, limit_window, limit_window_wraps, limit_holders,
+		limit_link_local_no_scope, limit_same_local, limit_same_fd};
 	struct sample sample;
 	struct unit_bytes good;
 
@@ -997,16 +999,18 @@ static void test_writer_refuses(void **state)
 	assert_int_equal(hf_image_write_end(&writer, &err), -EINVAL);
 	assert_contains(err.text, "0 of the announced 1");
 	sample.conns[0].state = HF_TCP_CLOSE_WAIT;
-	assert_int_equal(hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, &err), -EBADMSG);
+	assert_int_equal(
+		hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, &err), -EBADMSG);
 	assert_contains(err.text, "CLOSE-WAIT");
 	sample.conns[0].state = HF_TCP_ESTABLISHED;
 	sample.conns[0].n_holders = 0;
-	assert_int_equal(hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, &err), -EBADMSG);
+	assert_int_equal(
+		hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, &err), -EBADMSG);
 	assert_contains(err.text, "holders");
 	sample.conns[0].n_holders = 1;
 	assert_int_equal(hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, NULL), 0);
-	assert_int_equal(hf_image_write_conn(&writer, &sample.conns[1], sample.recv[1],
-				 sample.send[1], &err),
+	assert_int_equal(hf_image_write_conn(
+				 &writer, &sample.conns[1], sample.recv[1], sample.send[1], &err),
 		-EINVAL);
 	assert_contains(err.text, "more than the announced 1");
 	assert_int_equal(hf_image_write_end(&writer, NULL), 0);
@@ -1037,8 +1041,7 @@ static void test_writer_record_limit(void **state)
 	sample.conns[0].n_holders = HF_MAX_HOLDERS;
 	assert_int_equal(hf_image_write_header(&writer, &out, &sample.image, NULL), 0);
 	before = bytes.len;
-	assert_int_equal(
-		hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, &err), -EINVAL);
+	assert_int_equal(hf_image_write_conn(&writer, &sample.conns[0], NULL, NULL, &err), -EINVAL);
 	assert_contains(err.text, "too long");
 	assert_int_equal(bytes.len, before);
 	unit_bytes_clear(&bytes);
@@ -1088,8 +1091,8 @@ static void test_conn_check(void **state)
 
 static void test_id_format(void **state)
 {
-	static const uint8_t id[HF_ID_SIZE] = {0x00, 0x01, 0x10, 0x7f, 0x80, 0x9a, 0xbc, 0xde, 0xf0,
-		[15] = 0xff};
+	static const uint8_t id[HF_ID_SIZE] = {
+		0x00, 0x01, 0x10, 0x7f, 0x80, 0x9a, 0xbc, 0xde, 0xf0, [15] = 0xff};
 	char buf[HF_ID_TEXT];
 
 	(void)state;

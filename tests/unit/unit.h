@@ -21,10 +21,10 @@
 #define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Fails with both texts if `part` is not in `text`. */
-#define assert_contains(text, part)                                                              \
-	do {                                                                                     \
-		if (!strstr((text), (part)))                                                     \
-			fail_msg("\"%s\" is not in \"%s\"", (part), (text));                     \
+#define assert_contains(text, part)                                                                \
+	do {                                                                                       \
+		if (!strstr((text), (part)))                                                       \
+			fail_msg("\"%s\" is not in \"%s\"", (part), (text));                       \
 	} while (0)
 
 /* Bytes in memory that grow: an output, and an input that starts at `at`. */
@@ -81,8 +81,7 @@ static inline struct hf_endpoint unit_v4(uint8_t host, uint16_t port)
 /* 2001:db8::HOST, a documentation address of RFC 3849. */
 static inline struct hf_endpoint unit_v6(uint8_t host, uint16_t port)
 {
-	return (struct hf_endpoint){
-		.ip = {0x20, 0x01, 0x0d, 0xb8, [15] = host}, .port = port};
+	return (struct hf_endpoint){.ip = {0x20, 0x01, 0x0d, 0xb8, [15] = host}, .port = port};
 }
 
 /* ::ffff:192.0.2.HOST */
