@@ -290,6 +290,26 @@ static int start_guardian(struct hf_dump *dump, pid_t root, struct hf_error *err
 	return dump->guardian < 0 ? dump->guardian : 0;
 }
 
+static int thaw_all(struct hf_dump *dump, struct hf_error *err)
+{
+	int first = 0;
+
+	for (uint32_t i = 0; i < dump->n_frozen; i++) {
+		int ret = hf_tcp_thaw(
+			dump->socks[i], dump->image.conns[i].reuseaddr, first ? NULL : err);
+
+		if (ret < 0 && !first)
+			first = ret;
+	}
+	dump->n_frozen = 0;
+	return first;
+}
+
+/*
+ * Repair mode lasts no longer than the reading: should CRIU die later, the kernel lets the tasks
+ * run before anybody can act, and their calls on a socket in repair mode would fail with EINVAL.
+ * The lock alone keeps the state as it was read.
+ */
 static int save(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
@@ -297,6 +317,8 @@ static int save(struct hf_dump *dump, struct hf_error *err)
 
 	if (ret == 0)
 		ret = write_image(dump, err);
+	if (ret == 0)
+		ret = thaw_all(dump, err);
 	dump->read_us = hf_now_us() - start;
 	return ret;
 }
@@ -337,21 +359,6 @@ bool hf_dump_has_task(const struct hf_dump *dump, pid_t pid)
 	return false;
 }
 
-static int thaw_all(struct hf_dump *dump, struct hf_error *err)
-{
-	int first = 0;
-
-	for (uint32_t i = 0; i < dump->n_frozen; i++) {
-		int ret = hf_tcp_thaw(
-			dump->socks[i], dump->image.conns[i].reuseaddr, first ? NULL : err);
-
-		if (ret < 0 && !first)
-			first = ret;
-	}
-	dump->n_frozen = 0;
-	return first;
-}
-
 static void free_all(struct hf_dump *dump)
 {
 	for (uint32_t i = 0; i < dump->image.n_conns; i++)
@@ -366,10 +373,8 @@ static void free_all(struct hf_dump *dump)
 
 int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret = thaw_all(dump, err);
+	int ret = dump->guardian >= 0 ? hf_guardian_commit(dump->guardian, err) : 0;
 
-	if (ret == 0 && dump->guardian >= 0)
-		ret = hf_guardian_commit(dump->guardian, err);
 	free_all(dump);
 	return ret;
 }

@@ -38,7 +38,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, struct hf_error *er
 /* True if the task was part of what hf_dump() saw. */
 bool hf_dump_has_task(const struct hf_dump *dump, pid_t pid);
 
-/* CRIU's dump succeeded: out of repair mode; the guardian does the rest. Frees all but the
+/* CRIU's dump succeeded: the guardian does the rest. Frees all but the
  * guardian's control. */
 int hf_dump_commit(struct hf_dump *dump, struct hf_error *err);
 
