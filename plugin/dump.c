@@ -195,19 +195,18 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 static int lock(struct hf_dump *dump, struct hf_error *err)
 {
 	char comment[96];
-	const struct hf_lock rules = {.comment = comment,
+	struct hf_lock rules = {.comment = comment,
 		.conns = dump->image.conns,
 		.n_conns = dump->image.n_conns,
 		.listeners = dump->image.listeners,
 		.n_listeners = dump->image.n_listeners};
-	struct hf_lock with_id = rules;
 	uint64_t start = hf_now_us();
 	int ret;
 
-	memcpy(with_id.id, dump->image.id, HF_ID_SIZE);
+	memcpy(rules.id, dump->image.id, HF_ID_SIZE);
 	snprintf(comment, sizeof(comment), "holdfast: checkpoint, pid %d, %llu", (int)getpid(),
 		(unsigned long long)dump->image.created);
-	ret = hf_net_lock(dump->netns, &with_id, err);
+	ret = hf_net_lock(dump->netns, &rules, err);
 	if (ret < 0)
 		return ret;
 	dump->locked = true;
