@@ -70,5 +70,6 @@ void hf_conn_clear(struct hf_conn *conn)
 	if (!conn)
 		return;
 	free(conn->holders);
+	free(conn->options);
 	memset(conn, 0, sizeof(*conn));
 }

@@ -70,15 +70,54 @@ struct hf_holder {
 	uint32_t fd;
 };
 
+/* Directions that were shut down; the kernel's sk_shutdown (RCV_SHUTDOWN, SEND_SHUTDOWN). */
+#define HF_SHUTDOWN_RECV 1u
+#define HF_SHUTDOWN_SEND 2u
+
+/* What a socket in state CLOSE has behind it, as far as its owner can still notice. */
+enum hf_closed {
+	HF_CLOSED_UNCONNECTED, /* never connected, or disconnected: perhaps bound, perhaps shut down */
+	HF_CLOSED_FINISHED,    /* the connection is over: what is queued, then end of file */
+	HF_CLOSED_RESET,       /* the same, but then ECONNRESET once before the end of file */
+	HF_CLOSED_REFUSED,     /* connect() failed and the owner was not told yet: ECONNREFUSED */
+	HF_CLOSED_KINDS
+};
+
+/* The mark of urgent data that is in, or right before, the receive queue (kernel urg_seq). */
+struct hf_urgent {
+	bool present;
+	bool taken;  /* the urgent byte was read with MSG_OOB: reading the stream leaves it out */
+	uint32_t at; /* its offset in the receive queue, below recv.len */
+};
+
+/* A socket option: one of the table in lib/sockopt.h. */
+#define HF_OPTION_SIZE 64
+struct hf_option {
+	uint16_t level; /* SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6: the kernel's numbers */
+	uint16_t name;
+	uint16_t len;
+	uint8_t value[HF_OPTION_SIZE]; /* len bytes, as getsockopt(2) gives them */
+};
+
+/*
+ * One TCP socket: a connection in any state, a listener, or a closed socket. Which of the fields
+ * mean something in which state is in lib/tcp_state.h; the others are 0.
+ */
 struct hf_conn {
 	enum hf_family family;
 	enum hf_tcp_state state;
+	enum hf_closed closed; /* state CLOSE only */
+	uint8_t shutdown;      /* HF_SHUTDOWN_*: by the owner, by the peer's FIN, or by a reset */
+	bool v6only;           /* IPV6_V6ONLY; of listeners only */
 	struct hf_endpoint local;
-	struct hf_endpoint peer;
+	struct hf_endpoint peer; /* all 0 in LISTEN and CLOSE */
 
+	/* A FIN counts neither in a queue's length nor in its sequence number. */
 	struct hf_queue recv;
 	struct hf_queue send;
 	uint32_t unsent; /* the last bytes of the send queue, never sent: write_seq - snd_nxt */
+	bool fin_unsent; /* our own FIN is queued behind them and was not sent either */
+	struct hf_urgent urgent;
 
 	uint32_t mss_clamp;  /* largest segment the peer accepts (its MSS option), RFC 9293 3.7.1 */
 	bool has_wscale;     /* window scaling negotiated, RFC 7323 */
@@ -91,6 +130,9 @@ struct hf_conn {
 	struct hf_window window;
 
 	bool reuseaddr; /* SO_REUSEADDR, which TCP_REPAIR overwrites */
+
+	struct hf_option *options; /* owned by whoever owns the conn */
+	uint32_t n_options;
 
 	uint64_t inode; /* socket inode at dump; says which records are one socket, nothing more */
 	struct hf_holder *holders; /* owned by whoever owns the conn */
@@ -106,6 +148,17 @@ struct hf_listener {
 	enum hf_family family;
 	bool v6only; /* IPv6: does not take IPv4 */
 	struct hf_endpoint local;
+};
+
+/*
+ * A connection that nobody had accepted yet: in a listener's accept queue, or half open. It is not
+ * kept; its client gets an RST after the restore.
+ */
+struct hf_pending {
+	enum hf_family family;
+	enum hf_tcp_state state;
+	struct hf_endpoint local;
+	struct hf_endpoint peer;
 };
 
 /* "ESTABLISHED" and so on, the names of RFC 9293; "UNKNOWN" for a number that is no state. */
@@ -124,7 +177,7 @@ char *hf_endpoint_format(
 /* "local -> peer" into buf. Returns buf. */
 char *hf_conn_format(char buf[HF_CONN_TEXT], const struct hf_conn *conn);
 
-/* Frees the holders and zeroes the conn; NULL is allowed. */
+/* Frees the holders and options and zeroes the conn; NULL is allowed. */
 void hf_conn_clear(struct hf_conn *conn);
 
 #endif
