@@ -33,10 +33,22 @@ bool hf_endpoint_is_v4_mapped(const struct hf_endpoint *endpoint)
 	return memcmp(endpoint->ip, prefix, sizeof(prefix)) == 0;
 }
 
+const uint8_t *hf_endpoint_ipv4(enum hf_family family, const struct hf_endpoint *endpoint)
+{
+	if (family == HF_FAMILY_IPV4)
+		return endpoint->ip;
+	return hf_endpoint_is_v4_mapped(endpoint) ? endpoint->ip + 12 : NULL;
+}
+
+bool hf_endpoint_is_link_local(const struct hf_endpoint *endpoint)
+{
+	return endpoint->ip[0] == 0xfe && (endpoint->ip[1] & 0xc0) == 0x80;
+}
+
 bool hf_conn_is_ipv4_on_wire(const struct hf_conn *conn)
 {
-	return conn->family == HF_FAMILY_IPV4 ||
-	       (hf_endpoint_is_v4_mapped(&conn->local) && hf_endpoint_is_v4_mapped(&conn->peer));
+	return hf_endpoint_ipv4(conn->family, &conn->local) &&
+	       hf_endpoint_ipv4(conn->family, &conn->peer);
 }
 
 char *hf_endpoint_format(
@@ -55,14 +67,28 @@ char *hf_endpoint_format(
 	return buf;
 }
 
+static char *format_pair(char buf[HF_CONN_TEXT], enum hf_family family,
+	const struct hf_endpoint *local, const struct hf_endpoint *peer)
+{
+	static const uint8_t none[16];
+	char from[HF_ENDPOINT_TEXT], to[HF_ENDPOINT_TEXT];
+
+	hf_endpoint_format(from, family, local);
+	if (peer->port == 0 && memcmp(peer->ip, none, sizeof(none)) == 0)
+		snprintf(buf, HF_CONN_TEXT, "%s", from);
+	else
+		snprintf(buf, HF_CONN_TEXT, "%s -> %s", from, hf_endpoint_format(to, family, peer));
+	return buf;
+}
+
 char *hf_conn_format(char buf[HF_CONN_TEXT], const struct hf_conn *conn)
 {
-	char local[HF_ENDPOINT_TEXT], peer[HF_ENDPOINT_TEXT];
+	return format_pair(buf, conn->family, &conn->local, &conn->peer);
+}
 
-	snprintf(buf, HF_CONN_TEXT, "%s -> %s",
-		hf_endpoint_format(local, conn->family, &conn->local),
-		hf_endpoint_format(peer, conn->family, &conn->peer));
-	return buf;
+char *hf_pending_format(char buf[HF_CONN_TEXT], const struct hf_pending *pending)
+{
+	return format_pair(buf, pending->family, &pending->local, &pending->peer);
 }
 
 void hf_conn_clear(struct hf_conn *conn)

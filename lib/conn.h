@@ -76,7 +76,8 @@ struct hf_holder {
 
 /* What a socket in state CLOSE has behind it, as far as its owner can still notice. */
 enum hf_closed {
-	HF_CLOSED_UNCONNECTED, /* never connected, or disconnected: perhaps bound, perhaps shut down */
+	HF_CLOSED_UNCONNECTED, /* never connected, or disconnected: perhaps bound, perhaps shut down
+				*/
 	HF_CLOSED_FINISHED,    /* the connection is over: what is queued, then end of file */
 	HF_CLOSED_RESET,       /* the same, but then ECONNRESET once before the end of file */
 	HF_CLOSED_REFUSED,     /* connect() failed and the owner was not told yet: ECONNREFUSED */
@@ -93,7 +94,8 @@ struct hf_urgent {
 /* A socket option: one of the table in lib/sockopt.h. */
 #define HF_OPTION_SIZE 64
 struct hf_option {
-	uint16_t level; /* SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6: the kernel's numbers */
+	uint16_t
+		level; /* SOL_SOCKET, IPPROTO_TCP, IPPROTO_IP, IPPROTO_IPV6: the kernel's numbers */
 	uint16_t name;
 	uint16_t len;
 	uint8_t value[HF_OPTION_SIZE]; /* len bytes, as getsockopt(2) gives them */
@@ -143,13 +145,6 @@ struct hf_conn {
 	uint64_t data_offset;
 };
 
-/* An address on which the container listens; ip all zero means every address. */
-struct hf_listener {
-	enum hf_family family;
-	bool v6only; /* IPv6: does not take IPv4 */
-	struct hf_endpoint local;
-};
-
 /*
  * A connection that nobody had accepted yet: in a listener's accept queue, or half open. It is not
  * kept; its client gets an RST after the restore.
@@ -167,6 +162,12 @@ const char *hf_tcp_state_name(unsigned int state);
 /* True for ::ffff:a.b.c.d, whose packets are IPv4. */
 bool hf_endpoint_is_v4_mapped(const struct hf_endpoint *endpoint);
 
+/* The 4 bytes of the address where packets are IPv4, mapped or not; NULL where they are IPv6. */
+const uint8_t *hf_endpoint_ipv4(enum hf_family family, const struct hf_endpoint *endpoint);
+
+/* True for fe80::/10, the IPv6 addresses that mean nothing without a scope id (RFC 4007). */
+bool hf_endpoint_is_link_local(const struct hf_endpoint *endpoint);
+
 /* True if the socket's packets are IPv4: family IPv4, or both addresses IPv4-mapped. */
 bool hf_conn_is_ipv4_on_wire(const struct hf_conn *conn);
 
@@ -174,8 +175,11 @@ bool hf_conn_is_ipv4_on_wire(const struct hf_conn *conn);
 char *hf_endpoint_format(
 	char buf[HF_ENDPOINT_TEXT], enum hf_family family, const struct hf_endpoint *endpoint);
 
-/* "local -> peer" into buf. Returns buf. */
+/* "local -> peer" into buf, or just "local" for a socket without a peer. Returns buf. */
 char *hf_conn_format(char buf[HF_CONN_TEXT], const struct hf_conn *conn);
+
+/* The same for a pending connection. Returns buf. */
+char *hf_pending_format(char buf[HF_CONN_TEXT], const struct hf_pending *pending);
 
 /* Frees the holders and options and zeroes the conn; NULL is allowed. */
 void hf_conn_clear(struct hf_conn *conn);

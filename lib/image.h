@@ -8,8 +8,8 @@
  *
  * Nothing here knows files: bytes go out and come in through a function of the caller.
  *
- * Writing: hf_image_write_header(), then hf_image_write_conn() for as many connections as the
- * header says, then hf_image_write_end(). The first error ends it; the output is then worthless.
+ * Writing: hf_image_write_header(), then hf_image_write_conn() for as many sockets as the header
+ * says, then hf_image_write_end(). The first error ends it; the output is then worthless.
  *
  * Reading: hf_image_read() reads a whole image, checks everything and keeps all but the queues'
  * bytes, whose place is in each conn's data_offset. What it returns is safe to act on.
@@ -27,24 +27,25 @@
 #define HF_ID_TEXT       33 /* the same as hexadecimal text, with its end */
 
 /* Limits of what a reader accepts and a writer writes. */
-#define HF_MAX_CONNS     (1u << 20)
-#define HF_MAX_LISTENERS 65536u
-#define HF_MAX_HOLDERS   65536u
-#define HF_MAX_RECORD    (4u << 20) /* bytes of one encoded message */
-#define HF_MAX_QUEUE                                                                               \
-	(1u << 30) /* bytes of one queue; the kernel's windows end there, RFC 7323 2.3 */
+#define HF_MAX_CONNS   (1u << 20) /* sockets in any state */
+#define HF_MAX_PENDING 65536u
+#define HF_MAX_HOLDERS 65536u
+#define HF_MAX_OPTIONS 128u       /* of one socket */
+#define HF_MAX_RECORD  (4u << 20) /* bytes of one encoded message */
+/* Bytes of one queue; the kernel's windows end there, RFC 7323 section 2.3. */
+#define HF_MAX_QUEUE (1u << 30)
 
 struct hf_image {
 	uint32_t version;
 	uint8_t id[HF_ID_SIZE];
-	uint64_t created;              /* seconds since 1970, UTC */
-	char writer[64];               /* program name and version */
-	bool netns_shared;             /* CRIU ran in the tasks' own network namespace */
-	struct hf_listener *listeners; /* owned */
-	uint32_t n_listeners;
-	struct hf_conn *conns; /* owned, and their holders */
+	uint64_t created;           /* seconds since 1970, UTC */
+	char writer[64];            /* program name and version */
+	bool netns_shared;          /* CRIU ran in the tasks' own network namespace */
+	struct hf_pending *pending; /* owned */
+	uint32_t n_pending;
+	struct hf_conn *conns; /* sockets in any state; owned, with what they own */
 	uint32_t n_conns;
-	uint64_t queue_bytes; /* of all connections together */
+	uint64_t queue_bytes; /* of all sockets together */
 };
 
 /* Where bytes go to. write() takes all of them and returns 0, or a negative errno. */
@@ -63,23 +64,27 @@ struct hf_input {
 struct hf_image_writer {
 	struct hf_output out;
 	uint32_t crc;
-	uint32_t announced; /* connections, by the header */
+	uint32_t announced; /* sockets, by the header */
 	uint32_t written;
 	uint64_t queue_bytes;
 };
 
 /*
- * Starts an image. Of `image` it uses id, created, writer, netns_shared, the listeners and n_conns;
- * conns may be NULL. -EINVAL where a count exceeds its limit, -ENOMEM, or what write() returned.
+ * Starts an image. Of `image` it uses id, created, writer, netns_shared, the pending connections
+ * and n_conns; conns may be NULL. -EBADMSG for a header that a reader would refuse, -ENOMEM, or
+ * what write() returned.
  */
 int hf_image_write_header(struct hf_image_writer *writer, const struct hf_output *out,
 	const struct hf_image *image, struct hf_error *err);
 
-/* Adds a connection: recv_data has conn->recv.len bytes, send_data conn->send.len. */
+/*
+ * Adds a socket: recv_data has conn->recv.len bytes, send_data conn->send.len. -EBADMSG for one
+ * that a reader would refuse.
+ */
 int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *conn,
 	const void *recv_data, const void *send_data, struct hf_error *err);
 
-/* Ends the image. -EINVAL if fewer or more connections were written than announced. */
+/* Ends the image. -EINVAL if fewer sockets were written than announced. */
 int hf_image_write_end(struct hf_image_writer *writer, struct hf_error *err);
 
 /*
@@ -93,11 +98,21 @@ int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_e
 void hf_image_clear(struct hf_image *image);
 
 /*
- * Checks one connection as the reader does: states, addresses that fit the family, lengths,
- * windows. Returns 0 or -EBADMSG with the name of the field. The dump uses it on what it is about
- * to write.
+ * Checks one socket as the reader does: that it has the parts of its state (lib/tcp_state.h) and no
+ * others, addresses that fit the family, lengths, windows. Returns 0 or -EBADMSG with the name of
+ * the field. The dump uses it on what it is about to write.
  */
 int hf_conn_check(const struct hf_conn *conn, struct hf_error *err);
+
+/*
+ * Checks the sockets against each other: no two connections with the same addresses on the wire, no
+ * file descriptor twice. The reader does it; a writer should, since one record after another does
+ * not show it. Returns 0, -EBADMSG or -ENOMEM.
+ */
+int hf_image_check_unique(const struct hf_image *image, struct hf_error *err);
+
+/* How many of the sockets have a peer. */
+uint32_t hf_image_count_connected(const struct hf_image *image);
 
 /* The id as 32 hexadecimal digits. Returns buf. */
 char *hf_id_format(char buf[HF_ID_TEXT], const uint8_t id[HF_ID_SIZE]);

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "lib/image.h"
-
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/cleanup.h"
 #include "lib/crc32c.h"
-#include "lib/image.pb-c.h"
+#include "lib/image_decode.h"
 #include "lib/image_format.h"
 
 #define SKIP_CHUNK 65536
@@ -21,12 +17,6 @@ struct reader {
 	uint8_t *record; /* buffer for one encoded message, grows */
 	size_t record_size;
 };
-
-/* Every field that a message has and this reader does not know makes the image bad. */
-static bool has_unknown_fields(const ProtobufCMessage *message)
-{
-	return message->n_unknown_fields > 0;
-}
 
 static int bad(struct hf_error *err, const char *field, const char *why)
 {
@@ -122,7 +112,7 @@ static int get_message(struct reader *reader, const ProtobufCMessageDescriptor *
 		descriptor, NULL, len, reader->record ? reader->record : &nothing);
 	if (!*message)
 		return bad(err, "content", "is not a valid message");
-	if (has_unknown_fields(*message))
+	if (hf_has_unknown_fields(*message))
 		return bad(err, "content", "has a field that this version does not know");
 	return 0;
 }
@@ -134,79 +124,6 @@ static void free_message(ProtobufCMessage **message)
 }
 
 #define autofree_message __attribute__((cleanup(free_message)))
-
-static int get_family(uint32_t value, enum hf_family *family, struct hf_error *err)
-{
-	if (value != HF_FAMILY_IPV4 && value != HF_FAMILY_IPV6)
-		return bad(err, "family", "neither 4 nor 6");
-	*family = (enum hf_family)value;
-	return 0;
-}
-
-static int get_endpoint(const Holdfast__Endpoint *from, enum hf_family family,
-	struct hf_endpoint *to, const char *field, struct hf_error *err)
-{
-	if (!from)
-		return bad(err, field, "missing");
-	if (has_unknown_fields(&from->base))
-		return bad(err, field, "has a field that this version does not know");
-	if (from->ip.len != (family == HF_FAMILY_IPV4 ? 4 : 16))
-		return bad(err, field, "the address does not fit the family");
-	if (from->port > UINT16_MAX)
-		return bad(err, field, "the port exceeds 65535");
-	memcpy(to->ip, from->ip.data, from->ip.len);
-	to->port = (uint16_t)from->port;
-	to->scope_id = from->scope_id;
-	return 0;
-}
-
-static int get_listener(
-	const Holdfast__Listener *from, struct hf_listener *to, struct hf_error *err)
-{
-	int ret;
-
-	if (has_unknown_fields(&from->base))
-		return bad(err, "listeners", "has a field that this version does not know");
-	ret = get_family(from->family, &to->family, err);
-	if (ret == 0)
-		ret = get_endpoint(from->local, to->family, &to->local, "local", err);
-	if (ret == 0 && to->local.port == 0)
-		ret = bad(err, "local", "the port is 0");
-	to->v6only = from->v6only;
-	return ret < 0 ? hf_error_context(err, "listeners") : 0;
-}
-
-static int set_header(const Holdfast__Header *from, struct hf_image *image, struct hf_error *err)
-{
-	static const uint8_t no_id[HF_ID_SIZE];
-
-	if (from->id.len != HF_ID_SIZE || memcmp(from->id.data, no_id, HF_ID_SIZE) == 0)
-		return bad(err, "id", "is not a 128-bit id");
-	if (strlen(from->writer) >= sizeof(image->writer))
-		return bad(err, "writer", "is too long");
-	for (const char *c = from->writer; *c; c++)
-		if (*c < ' ' || *c > '~')
-			return bad(err, "writer", "has a character that cannot be printed");
-	if (from->connections > HF_MAX_CONNS)
-		return bad(err, "connections", "too many");
-	if (from->n_listeners > HF_MAX_LISTENERS)
-		return bad(err, "listeners", "too many");
-	memcpy(image->id, from->id.data, HF_ID_SIZE);
-	snprintf(image->writer, sizeof(image->writer), "%s", from->writer);
-	image->created = from->created;
-	image->netns_shared = from->netns_shared;
-	image->listeners = calloc(from->n_listeners + 1, sizeof(*image->listeners));
-	if (!image->listeners)
-		return hf_error_sys(err, -ENOMEM, "cannot read the listeners");
-	for (size_t i = 0; i < from->n_listeners; i++) {
-		int ret = get_listener(from->listeners[i], &image->listeners[i], err);
-
-		if (ret < 0)
-			return ret;
-		image->n_listeners++;
-	}
-	return 0;
-}
 
 static int get_start(
 	struct reader *reader, struct hf_image *image, uint32_t *n_conns, struct hf_error *err)
@@ -226,84 +143,19 @@ static int get_start(
 			HF_IMAGE_VERSION);
 	ret = get_message(reader, &holdfast__header__descriptor, &message, err);
 	if (ret == 0)
-		ret = set_header((Holdfast__Header *)message, image, err);
+		ret = hf_decode_header((Holdfast__Header *)message, image, err);
 	if (ret == 0)
-		*n_conns = ((Holdfast__Header *)message)->connections;
+		*n_conns = ((Holdfast__Header *)message)->sockets;
 	return ret < 0 ? hf_error_context(err, "header") : 0;
-}
-
-static int get_holders(const Holdfast__Connection *from, struct hf_conn *to, struct hf_error *err)
-{
-	if (from->n_holders == 0 || from->n_holders > HF_MAX_HOLDERS)
-		return bad(err, "holders", "none or too many");
-	to->holders = calloc(from->n_holders, sizeof(*to->holders));
-	if (!to->holders)
-		return hf_error_sys(err, -ENOMEM, "cannot read the holders");
-	for (size_t i = 0; i < from->n_holders; i++) {
-		const Holdfast__Holder *holder = from->holders[i];
-
-		if (has_unknown_fields(&holder->base))
-			return bad(err, "holders", "has a field that this version does not know");
-		if (holder->n_pid > HF_MAX_PID_LEVELS)
-			return bad(err, "holders", "a pid with too many levels");
-		to->holders[i].levels = (uint32_t)holder->n_pid;
-		if (holder->n_pid)
-			memcpy(to->holders[i].pid, holder->pid,
-				holder->n_pid * sizeof(to->holders[i].pid[0]));
-		to->holders[i].fd = holder->fd;
-		to->n_holders++;
-	}
-	return 0;
-}
-
-static int set_conn(const Holdfast__Connection *from, struct hf_conn *to, struct hf_error *err)
-{
-	const Holdfast__Window *window = from->window;
-	int ret = get_family(from->family, &to->family, err);
-
-	if (ret == 0)
-		ret = get_endpoint(from->local, to->family, &to->local, "local", err);
-	if (ret == 0)
-		ret = get_endpoint(from->peer, to->family, &to->peer, "peer", err);
-	if (ret < 0)
-		return ret;
-	if (!from->receive || has_unknown_fields(&from->receive->base))
-		return bad(err, "receive", "missing, or of an unknown form");
-	if (!from->send || has_unknown_fields(&from->send->base))
-		return bad(err, "send", "missing, or of an unknown form");
-	if (!window || has_unknown_fields(&window->base))
-		return bad(err, "window", "missing, or of an unknown form");
-	if (from->snd_wscale > UINT8_MAX || from->rcv_wscale > UINT8_MAX)
-		return bad(err, "wscale", "a window scale above 14");
-	if (from->state >= HF_TCP_STATES)
-		return bad(err, "state", "is no TCP state");
-	to->state = (enum hf_tcp_state)from->state;
-	to->recv = (struct hf_queue){from->receive->seq, from->receive->length};
-	to->send = (struct hf_queue){from->send->seq, from->send->length};
-	to->unsent = from->unsent;
-	to->mss_clamp = from->mss_clamp;
-	to->has_wscale = from->wscale;
-	to->snd_wscale = (uint8_t)from->snd_wscale;
-	to->rcv_wscale = (uint8_t)from->rcv_wscale;
-	to->has_sack = from->sack;
-	to->has_timestamps = from->timestamps;
-	to->usec_timestamps = from->usec_timestamps;
-	to->timestamp = from->timestamp;
-	to->window = (struct hf_window){window->snd_wl1, window->snd_wnd, window->max_window,
-		window->rcv_wnd, window->rcv_wup};
-	to->reuseaddr = from->reuseaddr;
-	to->inode = from->inode;
-	ret = get_holders(from, to, err);
-	return ret < 0 ? ret : hf_conn_check(to, err);
 }
 
 static int get_conn(struct reader *reader, struct hf_conn *conn, struct hf_error *err)
 {
 	autofree_message ProtobufCMessage *message = NULL;
-	int ret = get_message(reader, &holdfast__connection__descriptor, &message, err);
+	int ret = get_message(reader, &holdfast__socket__descriptor, &message, err);
 
 	if (ret == 0)
-		ret = set_conn((Holdfast__Connection *)message, conn, err);
+		ret = hf_decode_socket((Holdfast__Socket *)message, conn, err);
 	if (ret < 0)
 		return ret;
 	conn->data_offset = reader->offset;
@@ -326,7 +178,7 @@ static int get_conns(
 			struct hf_conn *grown = realloc(image->conns, more * sizeof(*grown));
 
 			if (!grown)
-				return hf_error_sys(err, -ENOMEM, "cannot read the connections");
+				return hf_error_sys(err, -ENOMEM, "cannot read the sockets");
 			image->conns = grown;
 			room = more;
 		}
@@ -334,7 +186,7 @@ static int get_conns(
 		memset(conn, 0, sizeof(*conn));
 		ret = get_conn(reader, conn, err);
 		if (ret < 0)
-			return hf_error_context(err, "connection %u", image->n_conns);
+			return hf_error_context(err, "socket %u", image->n_conns);
 		image->queue_bytes += (uint64_t)conn->recv.len + conn->send.len;
 	}
 	return 0;
@@ -352,7 +204,7 @@ static int get_end(struct reader *reader, const struct hf_image *image, struct h
 	if (ret < 0)
 		return hf_error_context(err, "trailer");
 	trailer = (const Holdfast__Trailer *)message;
-	if (trailer->connections != image->n_conns || trailer->queue_bytes != image->queue_bytes)
+	if (trailer->sockets != image->n_conns || trailer->queue_bytes != image->queue_bytes)
 		return bad(err, "trailer", "its sums differ from what the file holds");
 	crc = reader->crc;
 	ret = get(reader, stored, sizeof(stored), "checksum", err);
@@ -364,56 +216,6 @@ static int get_end(struct reader *reader, const struct hf_image *image, struct h
 	if (n < 0)
 		return hf_error_sys(err, (int)n, "cannot read %s", HF_IMAGE_NAME);
 	return n == 0 ? 0 : bad(err, "end", "the file goes on after its checksum");
-}
-
-static int compare_tuples(const void *left, const void *right)
-{
-	const struct hf_conn *a = *(const struct hf_conn *const *)left;
-	const struct hf_conn *b = *(const struct hf_conn *const *)right;
-	int order = memcmp(&a->local, &b->local, sizeof(a->local));
-
-	return order ? order : memcmp(&a->peer, &b->peer, sizeof(a->peer));
-}
-
-static int compare_holders(const void *left, const void *right)
-{
-	const struct hf_holder *a = *(const struct hf_holder *const *)left;
-	const struct hf_holder *b = *(const struct hf_holder *const *)right;
-	int order = memcmp(a->pid, b->pid, sizeof(a->pid));
-
-	return order ? order : (a->fd > b->fd) - (a->fd < b->fd);
-}
-
-/* Two records of one tuple, or one file descriptor in two records, cannot both be restored. */
-static int check_unique(const struct hf_image *image, struct hf_error *err)
-{
-	size_t n_holders = 0, n = 0;
-	hf_autofree const void **sorted = NULL;
-
-	for (uint32_t i = 0; i < image->n_conns; i++)
-		n_holders += image->conns[i].n_holders;
-	sorted = calloc(n_holders + 1, sizeof(*sorted)); /* n_holders >= n_conns */
-	if (!sorted)
-		return hf_error_sys(err, -ENOMEM, "cannot check the connections");
-	for (uint32_t i = 0; i < image->n_conns; i++)
-		sorted[n++] = &image->conns[i];
-	qsort(sorted, n, sizeof(*sorted), compare_tuples);
-	for (size_t i = 1; i < n; i++) {
-		char text[HF_CONN_TEXT];
-
-		if (compare_tuples(&sorted[i - 1], &sorted[i]) == 0)
-			return hf_error_set(err, -EBADMSG, "connections: %s is there twice",
-				hf_conn_format(text, sorted[i]));
-	}
-	n = 0;
-	for (uint32_t i = 0; i < image->n_conns; i++)
-		for (uint32_t k = 0; k < image->conns[i].n_holders; k++)
-			sorted[n++] = &image->conns[i].holders[k];
-	qsort(sorted, n, sizeof(*sorted), compare_holders);
-	for (size_t i = 1; i < n; i++)
-		if (compare_holders(&sorted[i - 1], &sorted[i]) == 0)
-			return bad(err, "holders", "a file descriptor is there twice");
-	return 0;
 }
 
 int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_error *err)
@@ -433,7 +235,7 @@ int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_e
 	if (ret == 0)
 		ret = get_end(&reader, image, err);
 	if (ret == 0)
-		ret = check_unique(image, err);
+		ret = hf_image_check_unique(image, err);
 	free(reader.record);
 	if (ret < 0)
 		hf_image_clear(image);
@@ -445,6 +247,6 @@ void hf_image_clear(struct hf_image *image)
 	for (uint32_t i = 0; i < image->n_conns; i++)
 		hf_conn_clear(&image->conns[i]);
 	free(image->conns);
-	free(image->listeners);
+	free(image->pending);
 	memset(image, 0, sizeof(*image));
 }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "lib/image.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,41 +63,46 @@ static void set_endpoint(
 	to->scope_id = from->scope_id;
 }
 
-/* A listener message with what it points to. */
-struct listener_message {
-	Holdfast__Listener listener;
+/* A pending connection's message with what it points to. */
+struct pending_message {
+	Holdfast__Pending pending;
 	Holdfast__Endpoint local;
+	Holdfast__Endpoint peer;
 };
+
+static void set_pending(struct pending_message *to, const struct hf_pending *from)
+{
+	holdfast__pending__init(&to->pending);
+	to->pending.family = from->family;
+	to->pending.state = from->state;
+	set_endpoint(&to->local, from->family, &from->local);
+	set_endpoint(&to->peer, from->family, &from->peer);
+	to->pending.local = &to->local;
+	to->pending.peer = &to->peer;
+}
 
 static int put_header(
 	struct hf_image_writer *writer, const struct hf_image *image, struct hf_error *err)
 {
 	Holdfast__Header header = HOLDFAST__HEADER__INIT;
-	hf_autofree struct listener_message *messages =
-		calloc(image->n_listeners + 1, sizeof(*messages));
-	hf_autofree Holdfast__Listener **pointers =
-		calloc(image->n_listeners + 1, sizeof(*pointers));
+	hf_autofree struct pending_message *messages =
+		calloc(image->n_pending + 1, sizeof(*messages));
+	hf_autofree Holdfast__Pending **pointers = calloc(image->n_pending + 1, sizeof(*pointers));
 
 	if (!messages || !pointers)
 		return hf_error_sys(err, -ENOMEM, "cannot write %s", HF_IMAGE_NAME);
-	for (uint32_t i = 0; i < image->n_listeners; i++) {
-		const struct hf_listener *from = &image->listeners[i];
-
-		holdfast__listener__init(&messages[i].listener);
-		messages[i].listener.family = from->family;
-		messages[i].listener.v6only = from->v6only;
-		set_endpoint(&messages[i].local, from->family, &from->local);
-		messages[i].listener.local = &messages[i].local;
-		pointers[i] = &messages[i].listener;
+	for (uint32_t i = 0; i < image->n_pending; i++) {
+		set_pending(&messages[i], &image->pending[i]);
+		pointers[i] = &messages[i].pending;
 	}
 	header.id.data = (uint8_t *)image->id;
 	header.id.len = sizeof(image->id);
 	header.created = image->created;
 	header.writer = (char *)image->writer;
-	header.connections = image->n_conns;
+	header.sockets = image->n_conns;
 	header.netns_shared = image->netns_shared;
-	header.n_listeners = image->n_listeners;
-	header.listeners = pointers;
+	header.n_pending = image->n_pending;
+	header.pending = pointers;
 	return put_message(writer, &header.base, err);
 }
 
@@ -112,85 +115,137 @@ int hf_image_write_header(struct hf_image_writer *writer, const struct hf_output
 	memset(writer, 0, sizeof(*writer));
 	writer->out = *out;
 	writer->announced = image->n_conns;
-	if (image->n_conns > HF_MAX_CONNS || image->n_listeners > HF_MAX_LISTENERS)
-		return hf_error_set(err, -EINVAL,
-			"%u connections and %u listeners: an image holds at most %u and %u",
-			image->n_conns, image->n_listeners, HF_MAX_CONNS, HF_MAX_LISTENERS);
+	ret = hf_image_check_header(image, image->n_conns, err);
+	if (ret < 0)
+		return ret;
 	memcpy(start, HF_IMAGE_MAGIC, HF_IMAGE_MAGIC_SIZE);
 	hf_put_le32(start + HF_IMAGE_MAGIC_SIZE, HF_IMAGE_VERSION);
 	ret = put(writer, start, sizeof(start), err);
 	return ret < 0 ? ret : put_header(writer, image, err);
 }
 
-/* A connection message with what it points to, but for the holders. */
-struct conn_message {
-	Holdfast__Connection conn;
+/* A socket's message with what it points to, but for the arrays. */
+struct socket_message {
+	Holdfast__Socket socket;
 	Holdfast__Endpoint local;
 	Holdfast__Endpoint peer;
 	Holdfast__Queue receive;
 	Holdfast__Queue send;
+	Holdfast__Urgent urgent;
 	Holdfast__Window window;
 };
 
-static void set_conn(struct conn_message *to, const struct hf_conn *from)
+static Holdfast__Queue *set_queue(Holdfast__Queue *to, const struct hf_queue *from)
 {
-	Holdfast__Connection *conn = &to->conn;
+	holdfast__queue__init(to);
+	to->seq = from->seq;
+	to->length = from->len;
+	return to;
+}
 
-	holdfast__connection__init(conn);
+static Holdfast__Window *set_window(Holdfast__Window *to, const struct hf_window *from)
+{
+	holdfast__window__init(to);
+	to->snd_wl1 = from->snd_wl1;
+	to->snd_wnd = from->snd_wnd;
+	to->max_window = from->max_window;
+	to->rcv_wnd = from->rcv_wnd;
+	to->rcv_wup = from->rcv_wup;
+	return to;
+}
+
+/* The messages inside, as far as the socket's state has them. */
+static void set_parts(struct socket_message *to, const struct hf_conn *from)
+{
+	const struct hf_tcp_row *row = hf_tcp_row(from->state, from->closed);
+	Holdfast__Socket *socket = &to->socket;
+
 	set_endpoint(&to->local, from->family, &from->local);
-	set_endpoint(&to->peer, from->family, &from->peer);
-	holdfast__queue__init(&to->receive);
-	to->receive.seq = from->recv.seq;
-	to->receive.length = from->recv.len;
-	holdfast__queue__init(&to->send);
-	to->send.seq = from->send.seq;
-	to->send.length = from->send.len;
-	holdfast__window__init(&to->window);
-	to->window.snd_wl1 = from->window.snd_wl1;
-	to->window.snd_wnd = from->window.snd_wnd;
-	to->window.max_window = from->window.max_window;
-	to->window.rcv_wnd = from->window.rcv_wnd;
-	to->window.rcv_wup = from->window.rcv_wup;
-	conn->family = from->family;
-	conn->state = from->state;
-	conn->local = &to->local;
-	conn->peer = &to->peer;
-	conn->receive = &to->receive;
-	conn->send = &to->send;
-	conn->unsent = from->unsent;
-	conn->mss_clamp = from->mss_clamp;
-	conn->wscale = from->has_wscale;
-	conn->snd_wscale = from->snd_wscale;
-	conn->rcv_wscale = from->rcv_wscale;
-	conn->sack = from->has_sack;
-	conn->timestamps = from->has_timestamps;
-	conn->usec_timestamps = from->usec_timestamps;
-	conn->timestamp = from->timestamp;
-	conn->window = &to->window;
-	conn->reuseaddr = from->reuseaddr;
-	conn->inode = from->inode;
+	socket->local = &to->local;
+	if (row->connected) {
+		set_endpoint(&to->peer, from->family, &from->peer);
+		socket->peer = &to->peer;
+	}
+	if (hf_has_receive(row))
+		socket->receive = set_queue(&to->receive, &from->recv);
+	if (hf_has_send(row))
+		socket->send = set_queue(&to->send, &from->send);
+	if (hf_has_window(row))
+		socket->window = set_window(&to->window, &from->window);
+	if (from->urgent.present) {
+		holdfast__urgent__init(&to->urgent);
+		to->urgent.taken = from->urgent.taken;
+		to->urgent.at = from->urgent.at;
+		socket->urgent = &to->urgent;
+	}
+}
+
+static void set_socket(struct socket_message *to, const struct hf_conn *from)
+{
+	Holdfast__Socket *socket = &to->socket;
+
+	holdfast__socket__init(socket);
+	set_parts(to, from);
+	socket->family = from->family;
+	socket->state = from->state;
+	socket->closed = from->closed;
+	socket->shutdown = from->shutdown;
+	socket->v6only = from->v6only;
+	socket->unsent = from->unsent;
+	socket->fin_unsent = from->fin_unsent;
+	socket->mss_clamp = from->mss_clamp;
+	socket->wscale = from->has_wscale;
+	socket->snd_wscale = from->snd_wscale;
+	socket->rcv_wscale = from->rcv_wscale;
+	socket->sack = from->has_sack;
+	socket->timestamps = from->has_timestamps;
+	socket->usec_timestamps = from->usec_timestamps;
+	socket->timestamp = from->timestamp;
+	socket->reuseaddr = from->reuseaddr;
+	socket->inode = from->inode;
+}
+
+static void set_holder(Holdfast__Holder *to, struct hf_holder *from)
+{
+	holdfast__holder__init(to);
+	to->n_pid = from->levels;
+	to->pid = from->pid;
+	to->fd = from->fd;
+}
+
+static void set_option(Holdfast__Option *to, struct hf_option *from)
+{
+	holdfast__option__init(to);
+	to->level = from->level;
+	to->name = from->name;
+	to->value.data = from->value;
+	to->value.len = from->len;
 }
 
 static int put_conn(
 	struct hf_image_writer *writer, const struct hf_conn *from, struct hf_error *err)
 {
-	struct conn_message message;
+	struct socket_message message;
+	Holdfast__Option options[HF_MAX_OPTIONS], *option_pointers[HF_MAX_OPTIONS];
 	hf_autofree Holdfast__Holder *holders = calloc(from->n_holders + 1, sizeof(*holders));
 	hf_autofree Holdfast__Holder **pointers = calloc(from->n_holders + 1, sizeof(*pointers));
 
 	if (!holders || !pointers)
 		return hf_error_sys(err, -ENOMEM, "cannot write %s", HF_IMAGE_NAME);
 	for (uint32_t i = 0; i < from->n_holders; i++) {
-		holdfast__holder__init(&holders[i]);
-		holders[i].n_pid = from->holders[i].levels;
-		holders[i].pid = from->holders[i].pid;
-		holders[i].fd = from->holders[i].fd;
+		set_holder(&holders[i], &from->holders[i]);
 		pointers[i] = &holders[i];
 	}
-	set_conn(&message, from);
-	message.conn.n_holders = from->n_holders;
-	message.conn.holders = pointers;
-	return put_message(writer, &message.conn.base, err);
+	for (uint32_t i = 0; i < from->n_options; i++) {
+		set_option(&options[i], &from->options[i]);
+		option_pointers[i] = &options[i];
+	}
+	set_socket(&message, from);
+	message.socket.n_holders = from->n_holders;
+	message.socket.holders = pointers;
+	message.socket.n_options = from->n_options;
+	message.socket.options = option_pointers;
+	return put_message(writer, &message.socket.base, err);
 }
 
 int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *conn,
@@ -202,7 +257,7 @@ int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *co
 		return ret;
 	if (writer->written == writer->announced)
 		return hf_error_set(
-			err, -EINVAL, "more than the announced %u connections", writer->announced);
+			err, -EINVAL, "more than the announced %u sockets", writer->announced);
 	ret = put_conn(writer, conn, err);
 	if (ret == 0)
 		ret = put(writer, recv_data, conn->recv.len, err);
@@ -222,9 +277,9 @@ int hf_image_write_end(struct hf_image_writer *writer, struct hf_error *err)
 	int ret;
 
 	if (writer->written != writer->announced)
-		return hf_error_set(err, -EINVAL, "%u of the announced %u connections written",
+		return hf_error_set(err, -EINVAL, "%u of the announced %u sockets written",
 			writer->written, writer->announced);
-	trailer.connections = writer->written;
+	trailer.sockets = writer->written;
 	trailer.queue_bytes = writer->queue_bytes;
 	ret = put_message(writer, &trailer.base, err);
 	if (ret < 0)

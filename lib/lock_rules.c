@@ -21,6 +21,8 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 
+#include "lib/tcp_state.h"
+
 /* libnftnl writes without a bound: this much is free before each message. No message of ours is
  * longer. */
 #define MESSAGE_ROOM (128u << 10)
@@ -482,7 +484,7 @@ static int take_conn(struct builder *builder, const struct hf_conn *conn)
 }
 
 static int take_listener_in(
-	struct builder *builder, enum set_kind kind, const struct hf_listener *listener)
+	struct builder *builder, enum set_kind kind, const struct hf_conn *listener)
 {
 	struct key *key = new_key(&builder->lists[kind]);
 
@@ -494,7 +496,7 @@ static int take_listener_in(
 	return 0;
 }
 
-static int take_listener(struct builder *builder, const struct hf_listener *listener)
+static int take_listener(struct builder *builder, const struct hf_conn *listener)
 {
 	static const uint8_t any[16];
 	bool everywhere = memcmp(listener->local.ip, any, sizeof(any)) == 0;
@@ -508,6 +510,16 @@ static int take_listener(struct builder *builder, const struct hf_listener *list
 	if (ret == 0 && everywhere && !listener->v6only)
 		ret = take_listener_in(builder, PORT4, listener);
 	return ret;
+}
+
+/* Closed sockets get no packets: there is nothing to hold. */
+static int take(struct builder *builder, const struct hf_conn *conn)
+{
+	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
+
+	if (conn->state == HF_TCP_LISTEN)
+		return take_listener(builder, conn);
+	return row && row->connected ? take_conn(builder, conn) : 0;
 }
 
 static int add_everything(struct builder *builder, const struct hf_lock *lock, struct hf_error *err)
@@ -578,10 +590,7 @@ int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct
 	int ret = begin(&builder, batch, lock->id, err);
 
 	for (uint32_t i = 0; i < lock->n_conns && ret == 0; i++)
-		if (take_conn(&builder, &lock->conns[i]) < 0)
-			ret = no_memory(err);
-	for (uint32_t i = 0; i < lock->n_listeners && ret == 0; i++)
-		if (take_listener(&builder, &lock->listeners[i]) < 0)
+		if (take(&builder, &lock->conns[i]) < 0)
 			ret = no_memory(err);
 	if (ret == 0)
 		ret = add_everything(&builder, lock, err);

@@ -2,21 +2,26 @@
 #ifndef HF_LIB_LOCK_RULES_H
 #define HF_LIB_LOCK_RULES_H
 
-/*
+/* clang-format off: a table
+ *
  * The transitional lock as one nftables batch in a buffer (netlink messages, nf_tables(7) wire
  * form).
  *
  * One table `inet holdfast-<id>`:
- *   sets   conn4, conn6      (peer address . peer port . local address . local port) of held
- * connections listen4, listen6  (address . port) of listeners bound to one address port4, port6
- * (port) of listeners bound to all addresses chains input             held packets and new SYNs to
- * the listeners are dropped output            held packets are dropped, but on the loopback device:
- * a peer in the same stack whose own output is dropped would not count its retransmissions Packets
- * with the mark HF_MARK pass. The table's comment says who made it, when and why.
+ *   sets    conn4, conn6      (peer address . peer port . local address . local port) of
+ *                             connections
+ *           listen4, listen6  (address . port) of listeners bound to one address
+ *           port4, port6      (port) of listeners bound to all addresses
+ *   chains  input             held packets, and new SYNs to the listeners, are dropped
+ *           output            held packets are dropped, but on the loopback device: a peer in the
+ *                             same stack whose own output is dropped would not count its
+ *                             retransmissions
+ * Packets with the mark HF_MARK pass. The table's comment says who made it, when and why.
  *
  * The kernel applies a batch as a whole or not at all. The caller sends it in one message and needs
  * the acknowledgement of `last_seq`; any error in between means that nothing was applied.
  */
+/* clang-format on */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,11 +36,9 @@
 
 struct hf_lock {
 	uint8_t id[HF_ID_SIZE];
-	const char *comment; /* at most 120 characters are kept */
-	const struct hf_conn *conns;
+	const char *comment;         /* at most 120 characters are kept */
+	const struct hf_conn *conns; /* in any state: listeners and connections count */
 	uint32_t n_conns;
-	const struct hf_listener *listeners;
-	uint32_t n_listeners;
 };
 
 /* Netlink messages one after another. Zero it before use; hf_batch_clear() frees it. */

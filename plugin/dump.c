@@ -25,7 +25,7 @@ struct search {
 	struct hf_task_sockets sockets;
 	struct hf_diag diag;
 	int *pidfds; /* one a task, opened when needed */
-	uint32_t conn_room, listener_room;
+	uint32_t conn_room;
 };
 
 static int no_memory(struct hf_error *err)
@@ -41,25 +41,6 @@ static int get_socket(
 	if (*pidfd < 0)
 		*pidfd = hf_pidfd_open(search->dump->tree.tasks[socket->task].pid, err);
 	return *pidfd < 0 ? *pidfd : hf_pidfd_getfd(*pidfd, socket->fd, err);
-}
-
-static int add_listener(
-	struct search *search, const struct hf_diag_socket *from, struct hf_error *err)
-{
-	struct hf_image *image = &search->dump->image;
-
-	if (image->n_listeners == search->listener_room) {
-		uint32_t room = search->listener_room ? 2 * search->listener_room : 16;
-		struct hf_listener *grown = realloc(image->listeners, room * sizeof(*grown));
-
-		if (!grown)
-			return no_memory(err);
-		image->listeners = grown;
-		search->listener_room = room;
-	}
-	image->listeners[image->n_listeners++] =
-		(struct hf_listener){from->family, from->v6only, from->local};
-	return 0;
 }
 
 static int set_holders(struct search *search, struct hf_conn *conn,
@@ -102,6 +83,23 @@ static int add_conn(
 	return 0;
 }
 
+/* A listener is not read, only named: its socket stays where it is. */
+static int take_listener(struct search *search, const struct hf_diag_socket *known,
+	const struct hf_task_socket *first, uint32_t n, struct hf_error *err)
+{
+	struct hf_conn conn = {.family = known->family,
+		.state = known->state,
+		.v6only = known->family == HF_FAMILY_IPV6 && known->v6only,
+		.local = known->local};
+	int ret = set_holders(search, &conn, first, n, err);
+
+	if (ret == 0)
+		ret = add_conn(search, -1, &conn, err);
+	if (ret < 0)
+		hf_conn_clear(&conn);
+	return ret;
+}
+
 /* One socket, with all file descriptors that refer to it. */
 static int take_socket(
 	struct search *search, const struct hf_task_socket *first, uint32_t n, struct hf_error *err)
@@ -113,7 +111,7 @@ static int take_socket(
 	int ret;
 
 	if (known && known->state == HF_TCP_LISTEN)
-		return add_listener(search, known, err);
+		return take_listener(search, known, first, n, err);
 	sock = get_socket(search, first, err);
 	if (sock < 0)
 		return sock;
@@ -195,11 +193,8 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 static int lock(struct hf_dump *dump, struct hf_error *err)
 {
 	char comment[96];
-	struct hf_lock rules = {.comment = comment,
-		.conns = dump->image.conns,
-		.n_conns = dump->image.n_conns,
-		.listeners = dump->image.listeners,
-		.n_listeners = dump->image.n_listeners};
+	struct hf_lock rules = {
+		.comment = comment, .conns = dump->image.conns, .n_conns = dump->image.n_conns};
 	uint64_t start = hf_now_us();
 	int ret;
 
@@ -227,7 +222,8 @@ static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, str
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
 		struct hf_conn *conn = &dump->image.conns[i];
 
-		ret = hf_tcp_read(dump->socks[i], conn, &queues, err);
+		if (dump->socks[i] >= 0)
+			ret = hf_tcp_read(dump->socks[i], conn, &queues, err);
 		if (ret == 0)
 			ret = hf_image_write_conn(writer, conn, queues.recv, queues.send, err);
 		if (ret < 0) {
@@ -259,6 +255,8 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	if (ret == 0)
 		ret = write_conns(dump, &writer, err);
 	if (ret == 0)
+		ret = hf_image_check_unique(&dump->image, err);
+	if (ret == 0)
 		ret = hf_image_write_end(&writer, err);
 	finished = hf_image_file_finish(file, ret == 0 ? err : NULL);
 	return ret < 0 ? ret : finished;
@@ -269,7 +267,8 @@ static int freeze_all(struct hf_dump *dump, struct hf_error *err)
 	int ret = 0;
 
 	while (dump->n_frozen < dump->image.n_conns && ret == 0) {
-		ret = hf_tcp_freeze(dump->socks[dump->n_frozen], err);
+		if (dump->socks[dump->n_frozen] >= 0)
+			ret = hf_tcp_freeze(dump->socks[dump->n_frozen], err);
 		if (ret == 0)
 			dump->n_frozen++;
 	}
@@ -294,9 +293,11 @@ static int thaw_all(struct hf_dump *dump, struct hf_error *err)
 	int first = 0;
 
 	for (uint32_t i = 0; i < dump->n_frozen; i++) {
-		int ret = hf_tcp_thaw(
-			dump->socks[i], dump->image.conns[i].reuseaddr, first ? NULL : err);
+		int ret = 0;
 
+		if (dump->socks[i] >= 0)
+			ret = hf_tcp_thaw(
+				dump->socks[i], dump->image.conns[i].reuseaddr, first ? NULL : err);
 		if (ret < 0 && !first)
 			first = ret;
 	}
@@ -337,7 +338,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, struct hf_error *er
 		ret = collect(dump, err);
 	if (ret == 0)
 		ret = set_header(dump, err);
-	anything = dump->image.n_conns > 0 || dump->image.n_listeners > 0;
+	anything = dump->image.n_conns > 0;
 	if (ret == 0 && anything)
 		ret = start_guardian(dump, root, err);
 	if (ret == 0 && anything)
@@ -361,7 +362,7 @@ bool hf_dump_has_task(const struct hf_dump *dump, pid_t pid)
 static void free_all(struct hf_dump *dump)
 {
 	for (uint32_t i = 0; i < dump->image.n_conns; i++)
-		close(dump->socks[i]);
+		hf_close_fd(&dump->socks[i]);
 	free(dump->socks);
 	dump->socks = NULL;
 	hf_close_fd(&dump->netns);

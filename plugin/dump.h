@@ -20,13 +20,13 @@
 struct hf_dump {
 	struct hf_tree tree;
 	struct hf_image image;
-	int *socks; /* one a connection of the image */
+	int *socks; /* one a record of the image; -1: only named there, not read */
 	int netns;
 	int image_dir;
 	int guardian; /* control fd, -1: none */
 	bool locked;
 	bool has_image;
-	uint32_t n_frozen;  /* the first so many connections are in repair mode */
+	uint32_t n_frozen;  /* the first so many records have their sockets in repair mode */
 	uint64_t lock_us;   /* rules and barrier */
 	uint64_t read_us;   /* repair mode, reading, writing */
 	uint64_t frozen_us; /* all of hf_dump() */

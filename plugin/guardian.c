@@ -59,7 +59,8 @@ static void become_quiet(const struct hf_guarded *guarded, int control, int pidf
 	keep[n++] = pidfd;
 	keep[n++] = guarded->netns;
 	for (uint32_t i = 0; i < guarded->n; i++)
-		keep[n++] = guarded->socks[i];
+		if (guarded->socks[i] >= 0)
+			keep[n++] = guarded->socks[i];
 	close_others(keep, n);
 	free(keep);
 	for (int fd = open("/dev/null", O_RDWR); fd >= 0 && fd < 2; fd = open("/dev/null", O_RDWR))
@@ -69,12 +70,15 @@ static void become_quiet(const struct hf_guarded *guarded, int control, int pidf
 static void thaw_all(const struct hf_guarded *guarded)
 {
 	for (uint32_t i = 0; i < guarded->n; i++)
-		hf_tcp_thaw(guarded->socks[i], guarded->conns[i].reuseaddr, NULL);
+		if (guarded->socks[i] >= 0)
+			hf_tcp_thaw(guarded->socks[i], guarded->conns[i].reuseaddr, NULL);
 }
 
 static void silence_all(const struct hf_guarded *guarded)
 {
 	for (uint32_t i = 0; i < guarded->n; i++) {
+		if (guarded->socks[i] < 0)
+			continue;
 		hf_tcp_freeze(guarded->socks[i], NULL);
 		close(guarded->socks[i]);
 	}

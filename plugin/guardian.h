@@ -24,7 +24,7 @@ struct hf_guarded {
 	uint8_t id[HF_ID_SIZE]; /* of the lock */
 	pid_t root;
 	int netns;
-	const int *socks;
+	const int *socks;            /* -1: none for this record */
 	const struct hf_conn *conns; /* reuseaddr is used */
 	uint32_t n;
 };

@@ -50,7 +50,8 @@ static int init_restore(void)
 	if (ret < 0)
 		return fail("restore refused", &err);
 	the.has_restore = true;
-	hf_log_info("checkpoint with %u connections; lock %s", the.restore.image.n_conns,
+	hf_log_info("checkpoint with %u connections; lock %s",
+		hf_image_count_connected(&the.restore.image),
 		!the.restore.locked          ? "is taken when the tasks exist"
 		: the.restore.lock_was_there ? "is there since the dump"
 					     : "taken");
@@ -106,7 +107,7 @@ static int resume_devices_late(int pid)
 		return fail("restore failed, the lock is kept: correct this and try again", &err);
 	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, "
 		    "restore %llu, resume %llu",
-		the.restore.image.n_conns, the.restore.n_kept,
+		hf_image_count_connected(&the.restore.image), the.restore.n_kept,
 		(unsigned long long)the.restore.image.queue_bytes,
 		(unsigned long long)the.restore.lock_us, (unsigned long long)the.restore.rebuild_us,
 		(unsigned long long)the.restore.resume_us);
@@ -129,7 +130,8 @@ static void end_dump(int result)
 	}
 	hf_log_info("dumped %u connections, %llu bytes; microseconds: lock %llu, dump %llu, in all "
 		    "%llu",
-		the.dump.image.n_conns, (unsigned long long)the.dump.image.queue_bytes,
+		hf_image_count_connected(&the.dump.image),
+		(unsigned long long)the.dump.image.queue_bytes,
 		(unsigned long long)the.dump.lock_us, (unsigned long long)the.dump.read_us,
 		(unsigned long long)the.dump.frozen_us);
 	if (hf_dump_commit(&the.dump, &err) < 0)

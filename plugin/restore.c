@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/tcp_state.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
@@ -18,7 +19,7 @@
 
 static bool needs_lock(const struct hf_image *image)
 {
-	return image->n_conns > 0 || image->n_listeners > 0;
+	return image->n_conns > 0;
 }
 
 static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
@@ -26,9 +27,7 @@ static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 	char comment[96];
 	struct hf_lock rules = {.comment = comment,
 		.conns = restore->image.conns,
-		.n_conns = restore->image.n_conns,
-		.listeners = restore->image.listeners,
-		.n_listeners = restore->image.n_listeners};
+		.n_conns = restore->image.n_conns};
 	uint64_t start = hf_now_us();
 	int ret;
 
@@ -143,6 +142,11 @@ static int rebuild_all(struct target *target, struct hf_error *err)
 	int ret = 0;
 
 	for (uint32_t i = 0; i < target->restore->image.n_conns && ret == 0; i++) {
+		const struct hf_conn *conn = &target->restore->image.conns[i];
+
+		/* CRIU restores listeners and closed sockets itself. */
+		if (!hf_tcp_row(conn->state, conn->closed)->connected)
+			continue;
 		ret = rebuild_one(target, i, err);
 		if (ret < 0)
 			hf_error_context(err, "record %u", i + 1);

@@ -101,9 +101,30 @@ static int same_window(const struct hf_window *a, const struct hf_window *b)
 	       a->rcv_wup == b->rcv_wup;
 }
 
+static int same_options(const struct hf_conn *a, const struct hf_conn *b)
+{
+	if (a->n_options != b->n_options)
+		return 0;
+	for (uint32_t i = 0; i < a->n_options; i++)
+		if (a->options[i].level != b->options[i].level ||
+			a->options[i].name != b->options[i].name ||
+			a->options[i].len != b->options[i].len ||
+			memcmp(a->options[i].value, b->options[i].value, HF_OPTION_SIZE) != 0)
+			return 0;
+	return 1;
+}
+
+static int same_state(const struct hf_conn *a, const struct hf_conn *b)
+{
+	return a->state == b->state && a->closed == b->closed && a->shutdown == b->shutdown &&
+	       a->v6only == b->v6only && a->fin_unsent == b->fin_unsent &&
+	       a->urgent.present == b->urgent.present && a->urgent.taken == b->urgent.taken &&
+	       a->urgent.at == b->urgent.at;
+}
+
 static int same_conn(const struct hf_conn *a, const struct hf_conn *b)
 {
-	return a->family == b->family && a->state == b->state &&
+	return a->family == b->family && same_state(a, b) && same_options(a, b) &&
 	       same_endpoint(&a->local, &b->local) && same_endpoint(&a->peer, &b->peer) &&
 	       a->recv.seq == b->recv.seq && a->recv.len == b->recv.len &&
 	       a->send.seq == b->send.seq && a->send.len == b->send.len && a->unsent == b->unsent &&
@@ -115,10 +136,10 @@ static int same_conn(const struct hf_conn *a, const struct hf_conn *b)
 	       a->inode == b->inode && same_holders(a, b);
 }
 
-static int same_listener(const struct hf_listener *a, const struct hf_listener *b)
+static int same_pending(const struct hf_pending *a, const struct hf_pending *b)
 {
-	return a->family == b->family && a->v6only == b->v6only &&
-	       same_endpoint(&a->local, &b->local);
+	return a->family == b->family && a->state == b->state &&
+	       same_endpoint(&a->local, &b->local) && same_endpoint(&a->peer, &b->peer);
 }
 
 static void require_same(const struct hf_image *a, const uint8_t *a_data, const struct hf_image *b,
@@ -126,12 +147,12 @@ static void require_same(const struct hf_image *a, const uint8_t *a_data, const 
 {
 	require(a->version == b->version && memcmp(a->id, b->id, HF_ID_SIZE) == 0 &&
 			a->created == b->created && strcmp(a->writer, b->writer) == 0 &&
-			a->netns_shared == b->netns_shared && a->n_listeners == b->n_listeners &&
+			a->netns_shared == b->netns_shared && a->n_pending == b->n_pending &&
 			a->n_conns == b->n_conns && a->queue_bytes == b->queue_bytes,
 		"the header changed", NULL);
-	for (uint32_t i = 0; i < a->n_listeners; i++)
-		require(same_listener(&a->listeners[i], &b->listeners[i]), "a listener changed",
-			NULL);
+	for (uint32_t i = 0; i < a->n_pending; i++)
+		require(same_pending(&a->pending[i], &b->pending[i]),
+			"a pending connection changed", NULL);
 	for (uint32_t i = 0; i < a->n_conns; i++) {
 		const struct hf_conn *conn = &a->conns[i];
 
@@ -148,7 +169,7 @@ static void require_good(const struct hf_image *image, size_t size)
 	uint64_t queue_bytes = 0;
 
 	require(image->version == HF_IMAGE_VERSION, "an unknown version was accepted", NULL);
-	require(image->n_conns <= HF_MAX_CONNS && image->n_listeners <= HF_MAX_LISTENERS,
+	require(image->n_conns <= HF_MAX_CONNS && image->n_pending <= HF_MAX_PENDING,
 		"more than the limit was accepted", NULL);
 	require(memchr(image->writer, '\0', sizeof(image->writer)) != NULL,
 		"the writer's name has no end", NULL);

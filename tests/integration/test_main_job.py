@@ -206,6 +206,8 @@ def test_show(serve: Serve, connect: Connect, holdfast_mode: Mode) -> None:
         assert len(shown["connections"]) == 3
         assert {c["state"] for c in shown["connections"]} == {"ESTABLISHED"}
         assert all(c["mss_clamp"] > 500 and c["sack"] for c in shown["connections"])
+        assert shown["listeners"] and all(c["holders"] for c in shown["listeners"])
+        assert table.stdout.count("\nLISTEN") == len(shown["listeners"])
         server.restore().check()
         finish(peer)
 

@@ -37,6 +37,7 @@ static void fill(struct hf_conn *conns, uint32_t n)
 	memset(conns, 0, n * sizeof(*conns));
 	for (uint32_t i = 0; i < n; i++) {
 		conns[i].family = HF_FAMILY_IPV6;
+		conns[i].state = HF_TCP_ESTABLISHED;
 		memset(conns[i].local.ip, 0xfd, 16);
 		memset(conns[i].peer.ip, 0xfc, 16);
 		conns[i].local.port = 80;
@@ -47,13 +48,18 @@ static void fill(struct hf_conn *conns, uint32_t n)
 static void test_add(void **state)
 {
 	static const uint8_t v4[4] = {192, 0, 2, 1};
-	struct hf_listener listener = {.family = HF_FAMILY_IPV6, .local.port = 80};
-	struct hf_lock lock = {.id = {1}, .n_conns = 2, .listeners = &listener, .n_listeners = 1};
+	struct hf_lock lock = {.id = {1}, .n_conns = 4};
 	struct hf_batch batch = {0};
-	struct hf_conn conns[2];
+	struct hf_conn conns[4];
 
 	(void)state;
 	fill(conns, 2);
+	conns[2] = (struct hf_conn){
+		.family = HF_FAMILY_IPV6, .state = HF_TCP_LISTEN, .local.port = 80};
+	conns[3] = (struct hf_conn){.family = HF_FAMILY_IPV4,
+		.state = HF_TCP_CLOSE,
+		.closed = HF_CLOSED_RESET,
+		.local.port = 80};
 	conns[1].family = HF_FAMILY_IPV4;
 	memset(conns[1].local.ip, 0, 16);
 	memcpy(conns[1].local.ip, v4, 4);

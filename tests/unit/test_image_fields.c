@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Images in which one field is wrong: each is refused, and the error names record and field. */
+#include "tests/unit/image_sample.h"
+
+/* Gives a message a field, number 1000, that no version has. */
+static void add_unknown(ProtobufCMessage *message)
+{
+	ProtobufCMessageUnknownField *field = calloc(1, sizeof(*field));
+
+	assert_non_null(field);
+	field->tag = 1000;
+	field->wire_type = PROTOBUF_C_WIRE_TYPE_VARINT;
+	field->len = 1;
+	field->data = malloc(1);
+	assert_non_null(field->data);
+	field->data[0] = 1;
+	message->unknown_fields = field;
+	message->n_unknown_fields = 1;
+}
+
+static void set_ip(Holdfast__Endpoint *endpoint, const char *ip, size_t len)
+{
+	endpoint->ip.data = realloc(endpoint->ip.data, len + !len);
+	assert_non_null(endpoint->ip.data);
+	memcpy(endpoint->ip.data, ip, len);
+	endpoint->ip.len = len;
+}
+
+static void set_writer(struct parts *p, const char *writer)
+{
+	free(p->header->writer);
+	p->header->writer = strdup(writer);
+	assert_non_null(p->header->writer);
+}
+
+static void set_levels(Holdfast__Holder *holder, size_t levels)
+{
+	holder->pid = realloc(holder->pid, (levels + 1) * sizeof(*holder->pid));
+	assert_non_null(holder->pid);
+	for (size_t i = 0; i < levels; i++)
+		holder->pid[i] = 1;
+	holder->n_pid = levels;
+}
+
+static void set_holders(Holdfast__Socket *conn, size_t n)
+{
+	for (size_t i = 0; i < conn->n_holders; i++)
+		holdfast__holder__free_unpacked(conn->holders[i], NULL);
+	conn->holders = realloc(conn->holders, (n + 1) * sizeof(*conn->holders));
+	assert_non_null(conn->holders);
+	for (size_t i = 0; i < n; i++) {
+		conn->holders[i] = malloc(sizeof(**conn->holders));
+		assert_non_null(conn->holders[i]);
+		holdfast__holder__init(conn->holders[i]);
+		set_levels(conn->holders[i], 1);
+		conn->holders[i]->fd = (uint32_t)(1000 + i);
+	}
+	conn->n_holders = n;
+}
+
+static void set_pending(Holdfast__Header *header, size_t n)
+{
+	for (size_t i = 0; i < header->n_pending; i++)
+		holdfast__pending__free_unpacked(header->pending[i], NULL);
+	header->pending = realloc(header->pending, (n + 1) * sizeof(*header->pending));
+	assert_non_null(header->pending);
+	for (size_t i = 0; i < n; i++) {
+		header->pending[i] = malloc(sizeof(**header->pending));
+		assert_non_null(header->pending[i]);
+		holdfast__pending__init(header->pending[i]);
+	}
+	header->n_pending = n;
+}
+
+#define DROP(type, field)                                                                          \
+	do {                                                                                       \
+		holdfast__##type##__free_unpacked((field), NULL);                                  \
+		(field) = NULL;                                                                    \
+	} while (0)
+
+#define ALL_V6  "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\7"
+#define MULTI_6 "\xff\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
+#define GLOBAL  "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
+#define ZERO_16 "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+
+/* One wrong thing each. The list below says what the error must name. */
+#define BREAK(name, ...)                                                                           \
+	static void name(struct parts *p)                                                          \
+	{                                                                                          \
+		__VA_ARGS__;                                                                       \
+	}
+
+/* clang-format off: one a line */
+BREAK(header_id_short, p->header->id.len = 15)
+BREAK(header_id_none, p->header->id.len = 0)
+BREAK(header_id_long, p->header->id.data = realloc(p->header->id.data, 17);
+	assert_non_null(p->header->id.data); p->header->id.data[16] = 1; p->header->id.len = 17)
+BREAK(header_id_zero, memset(p->header->id.data, 0, HF_ID_SIZE))
+BREAK(header_writer_long,
+	set_writer(p, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"))
+BREAK(header_writer_newline, set_writer(p, "holdfast\n"))
+BREAK(header_writer_escape, set_writer(p, "\033[2J"))
+BREAK(header_writer_8bit, set_writer(p, "h\xc3\xb6ldfast"))
+BREAK(header_writer_delete, set_writer(p, "\177"))
+BREAK(header_count, p->header->sockets = HF_MAX_CONNS + 1)
+BREAK(header_count_max, p->header->sockets = UINT32_MAX)
+BREAK(header_more, p->header->sockets = N_SAMPLE + 1)
+BREAK(header_fewer, p->header->sockets = N_SAMPLE - 1)
+BREAK(header_unknown, add_unknown(&p->header->base))
+BREAK(pending_many, set_pending(p->header, HF_MAX_PENDING + 1))
+BREAK(pending_family, p->header->pending[1]->family = 5)
+BREAK(pending_state_0, p->header->pending[1]->state = 0)
+BREAK(pending_state_closed, p->header->pending[1]->state = HF_TCP_CLOSE)
+BREAK(pending_state_listen, p->header->pending[1]->state = HF_TCP_LISTEN)
+BREAK(pending_state_13, p->header->pending[1]->state = HF_TCP_STATES)
+BREAK(pending_state_max, p->header->pending[1]->state = UINT32_MAX)
+BREAK(pending_no_local, DROP(endpoint, p->header->pending[1]->local))
+BREAK(pending_no_peer, DROP(endpoint, p->header->pending[1]->peer))
+BREAK(pending_port_0, p->header->pending[0]->peer->port = 0)
+BREAK(pending_port_large, p->header->pending[1]->local->port = 65536)
+BREAK(pending_ip, p->header->pending[1]->local->ip.len = 3)
+BREAK(pending_unspecified, set_ip(p->header->pending[0]->local, ZERO_16, 4))
+BREAK(pending_unknown, add_unknown(&p->header->pending[1]->base))
+BREAK(pending_local_unknown, add_unknown(&p->header->pending[1]->local->base))
+
+BREAK(family_0, p->socket[ON_IPV4]->family = 0)
+BREAK(family_5, p->socket[LINK_LOCAL]->family = 5)
+BREAK(family_other, p->socket[LINK_LOCAL]->family = 4)
+BREAK(state_0, p->socket[LINK_LOCAL]->state = 0)
+BREAK(state_time_wait, p->socket[LINK_LOCAL]->state = HF_TCP_TIME_WAIT)
+BREAK(state_syn_recv, p->socket[LINK_LOCAL]->state = HF_TCP_SYN_RECV)
+BREAK(state_listen, p->socket[LINK_LOCAL]->state = HF_TCP_LISTEN)
+BREAK(state_13, p->socket[LINK_LOCAL]->state = HF_TCP_STATES)
+BREAK(state_max, p->socket[LINK_LOCAL]->state = UINT32_MAX)
+BREAK(local_none, DROP(endpoint, p->socket[LINK_LOCAL]->local))
+BREAK(local_ip_none, p->socket[LINK_LOCAL]->local->ip.len = 0)
+BREAK(local_ip_short, p->socket[ON_IPV4]->local->ip.len = 3)
+BREAK(local_ip_long, set_ip(p->socket[ON_IPV4]->local, GLOBAL, 16))
+BREAK(local_unspecified, set_ip(p->socket[LINK_LOCAL]->local, ZERO_16, 16))
+BREAK(local_unspecified_4, set_ip(p->socket[ON_IPV4]->local, ZERO_16, 4))
+BREAK(local_multicast, set_ip(p->socket[LINK_LOCAL]->local, MULTI_6, 16))
+BREAK(local_port_0, p->socket[LINK_LOCAL]->local->port = 0)
+BREAK(local_port_large, p->socket[LINK_LOCAL]->local->port = 65536)
+BREAK(local_port_wraps, p->socket[LINK_LOCAL]->local->port = 65536 + 80)
+BREAK(local_scope_4, p->socket[ON_IPV4]->local->scope_id = 1)
+BREAK(local_scope_global, set_ip(p->socket[LINK_LOCAL]->local, GLOBAL, 16))
+BREAK(local_unknown, add_unknown(&p->socket[LINK_LOCAL]->local->base))
+BREAK(peer_none, DROP(endpoint, p->socket[LINK_LOCAL]->peer))
+BREAK(peer_ip_short, p->socket[LINK_LOCAL]->peer->ip.len = 4)
+BREAK(peer_unspecified, set_ip(p->socket[LINK_LOCAL]->peer, ZERO_16, 16))
+BREAK(peer_multicast_4, set_ip(p->socket[ON_IPV4]->peer, "\xe0\0\0\1", 4))
+BREAK(peer_multicast_6, set_ip(p->socket[LINK_LOCAL]->peer, MULTI_6, 16))
+BREAK(peer_port_0, p->socket[LINK_LOCAL]->peer->port = 0)
+BREAK(peer_port_large, p->socket[LINK_LOCAL]->peer->port = UINT32_MAX)
+BREAK(peer_scope_global, set_ip(p->socket[LINK_LOCAL]->peer, GLOBAL, 16))
+BREAK(peer_not_mapped, set_ip(p->socket[MAPPED]->peer, GLOBAL, 16))
+BREAK(peer_unknown, add_unknown(&p->socket[LINK_LOCAL]->peer->base))
+BREAK(receive_none, DROP(queue, p->socket[LINK_LOCAL]->receive))
+BREAK(receive_long, p->socket[LINK_LOCAL]->receive->length = HF_MAX_QUEUE + 1)
+BREAK(receive_max, p->socket[LINK_LOCAL]->receive->length = UINT32_MAX)
+BREAK(receive_unknown, add_unknown(&p->socket[LINK_LOCAL]->receive->base))
+BREAK(receive_absent, p->socket[MAPPED]->receive->length = HF_MAX_QUEUE)
+BREAK(send_none, DROP(queue, p->socket[LINK_LOCAL]->send))
+BREAK(send_long, p->socket[LINK_LOCAL]->send->length = HF_MAX_QUEUE + 1)
+BREAK(send_max, p->socket[LINK_LOCAL]->send->length = UINT32_MAX)
+BREAK(send_unknown, add_unknown(&p->socket[LINK_LOCAL]->send->base))
+BREAK(send_absent, p->socket[MAPPED]->send->length = HF_MAX_QUEUE)
+BREAK(unsent_long, p->socket[LINK_LOCAL]->unsent = 17)
+BREAK(unsent_max, p->socket[ON_IPV4]->unsent = UINT32_MAX)
+BREAK(mss_0, p->socket[LINK_LOCAL]->mss_clamp = 0)
+BREAK(mss_large, p->socket[LINK_LOCAL]->mss_clamp = 65536)
+BREAK(snd_wscale_15, p->socket[LINK_LOCAL]->snd_wscale = 15)
+BREAK(snd_wscale_256, p->socket[LINK_LOCAL]->snd_wscale = 256 + 7)
+BREAK(rcv_wscale_15, p->socket[LINK_LOCAL]->rcv_wscale = 15)
+BREAK(rcv_wscale_256, p->socket[LINK_LOCAL]->rcv_wscale = 256 + 7)
+BREAK(snd_wscale_without, p->socket[MAPPED]->snd_wscale = 1)
+BREAK(rcv_wscale_without, p->socket[MAPPED]->rcv_wscale = 1)
+BREAK(usec_without, p->socket[MAPPED]->usec_timestamps = true)
+BREAK(window_none, DROP(window, p->socket[LINK_LOCAL]->window))
+BREAK(window_max,
+	p->socket[LINK_LOCAL]->window->max_window = p->socket[LINK_LOCAL]->window->snd_wnd - 1)
+BREAK(window_wl1, p->socket[LINK_LOCAL]->window->snd_wl1 = p->socket[LINK_LOCAL]->receive->seq +
+							   p->socket[LINK_LOCAL]->window->rcv_wnd +
+							   1)
+BREAK(window_wup, p->socket[LINK_LOCAL]->window->rcv_wup = p->socket[LINK_LOCAL]->receive->seq + 1)
+BREAK(window_unknown, add_unknown(&p->socket[LINK_LOCAL]->window->base))
+BREAK(holders_none, set_holders(p->socket[LINK_LOCAL], 0))
+BREAK(holders_many, set_holders(p->socket[LINK_LOCAL], HF_MAX_HOLDERS + 1))
+BREAK(holders_unknown, add_unknown(&p->socket[LINK_LOCAL]->holders[0]->base))
+BREAK(holder_no_level, p->socket[LINK_LOCAL]->holders[2]->n_pid = 0)
+BREAK(holder_levels, set_levels(p->socket[LINK_LOCAL]->holders[2], HF_MAX_PID_LEVELS + 1))
+BREAK(holder_levels_many, set_levels(p->socket[LINK_LOCAL]->holders[2], 1000))
+BREAK(holder_pid_0, p->socket[LINK_LOCAL]->holders[1]->pid[1] = 0)
+BREAK(holder_pid_large, p->socket[LINK_LOCAL]->holders[1]->pid[0] = 1u << 31)
+BREAK(holder_fd_large, p->socket[LINK_LOCAL]->holders[1]->fd = 1u << 31)
+BREAK(conn_unknown, add_unknown(&p->socket[LINK_LOCAL]->base))
+BREAK(twice_holder, set_holders(p->socket[ON_IPV4], 1); set_holders(p->socket[MAPPED], 1))
+BREAK(twice_holder_one, p->socket[LINK_LOCAL]->holders[1]->fd = 4;
+	set_levels(p->socket[LINK_LOCAL]->holders[1], 1))
+BREAK(twice_tuple,
+	set_ip(p->socket[MAPPED]->local, (const char *)p->socket[LINK_LOCAL]->local->ip.data, 16);
+	set_ip(p->socket[MAPPED]->peer, (const char *)p->socket[LINK_LOCAL]->peer->ip.data, 16);
+	p->socket[MAPPED]->local->scope_id = 5; p->socket[MAPPED]->peer->scope_id = 5;
+	p->socket[MAPPED]->peer->port = p->socket[LINK_LOCAL]->peer->port)
+BREAK(trailer_more, p->trailer->sockets++)
+BREAK(trailer_fewer, p->trailer->sockets--)
+BREAK(trailer_bytes_more, p->trailer->queue_bytes++)
+BREAK(trailer_bytes_wide, p->trailer->queue_bytes += 1ull << 32)
+BREAK(trailer_unknown, add_unknown(&p->trailer->base))
+/* clang-format on */
+
+#define CASE(function, record, field) {#function, function, record, field}
+
+static const struct {
+	const char *name;
+	void (*apply)(struct parts *parts);
+	const char *record, *field;
+} broken[] = {
+	CASE(header_id_short, "header", "id: "),
+	CASE(header_id_none, "header", "id: "),
+	CASE(header_id_long, "header", "id: "),
+	CASE(header_id_zero, "header", "id: "),
+	CASE(header_writer_long, "header", "writer: "),
+	CASE(header_writer_newline, "header", "writer: "),
+	CASE(header_writer_escape, "header", "writer: "),
+	CASE(header_writer_8bit, "header", "writer: "),
+	CASE(header_writer_delete, "header", "writer: "),
+	CASE(header_count, "header", "sockets: "),
+	CASE(header_count_max, "header", "sockets: "),
+	CASE(header_more, "socket 11", ""), /* what it finds there is the trailer */
+	CASE(header_fewer, "trailer", ""),  /* and here a connection */
+	CASE(header_unknown, "header", "a field that this version does not know"),
+	CASE(pending_many, "header", "pending: too many"),
+	CASE(pending_family, "header", "pending 2: family: "),
+	CASE(pending_state_0, "header", "pending 2: state: "),
+	CASE(pending_state_closed, "header", "pending 2: state: "),
+	CASE(pending_state_listen, "header", "pending 2: state: "),
+	CASE(pending_state_13, "header", "pending 2: state: is no TCP state"),
+	CASE(pending_state_max, "header", "pending 2: state: is no TCP state"),
+	CASE(pending_no_local, "header", "pending 2: local: missing"),
+	CASE(pending_no_peer, "header", "pending 2: peer: missing"),
+	CASE(pending_port_0, "header", "pending 1: peer: the port is 0"),
+	CASE(pending_port_large, "header", "pending 2: local: the port"),
+	CASE(pending_ip, "header", "pending 2: local: the address"),
+	CASE(pending_unspecified, "header", "pending 1: local: the address is unspecified"),
+	CASE(pending_unknown, "header", "pending 2: content: has a field"),
+	CASE(pending_local_unknown, "header", "pending 2: local: has a field"),
+	CASE(family_0, "socket 1: ", "family: "),
+	CASE(family_5, "socket 2: ", "family: "),
+	CASE(family_other, "socket 2: ", "local: the address does not fit"),
+	CASE(state_0, "socket 2: ", "state: 0"),
+	CASE(state_time_wait, "socket 2: ", "state: 6 (TIME-WAIT)"),
+	CASE(state_syn_recv, "socket 2: ", "state: 3 (SYN-RECEIVED)"),
+	CASE(state_listen, "socket 2: ", "peer: there, although"),
+	CASE(state_13, "socket 2: ", "state: is no TCP state"),
+	CASE(state_max, "socket 2: ", "state: is no TCP state"),
+	CASE(local_none, "socket 2: ", "local: missing"),
+	CASE(local_ip_none, "socket 2: ", "local: the address"),
+	CASE(local_ip_short, "socket 1: ", "local: the address"),
+	CASE(local_ip_long, "socket 1: ", "local: the address"),
+	CASE(local_unspecified, "socket 2: ", "local: the address is unspecified"),
+	CASE(local_unspecified_4, "socket 1: ", "local: the address is unspecified"),
+	CASE(local_multicast, "socket 2: ", "local: the address is a multicast"),
+	CASE(local_port_0, "socket 2: ", "local: the port"),
+	CASE(local_port_large, "socket 2: ", "local: the port"),
+	CASE(local_port_wraps, "socket 2: ", "local: the port"),
+	CASE(local_scope_4, "socket 1: ", "local: a scope id"),
+	CASE(local_scope_global, "socket 2: ", "local: a scope id"),
+	CASE(local_unknown, "socket 2: ", "local: has a field"),
+	CASE(peer_none, "socket 2: ", "peer: missing"),
+	CASE(peer_ip_short, "socket 2: ", "peer: the address"),
+	CASE(peer_unspecified, "socket 2: ", "peer: the address is unspecified"),
+	CASE(peer_multicast_4, "socket 1: ", "peer: the address is a multicast"),
+	CASE(peer_multicast_6, "socket 2: ", "peer: the address is a multicast"),
+	CASE(peer_port_0, "socket 2: ", "peer: the port"),
+	CASE(peer_port_large, "socket 2: ", "peer: the port"),
+	CASE(peer_scope_global, "socket 2: ", "peer: a scope id"),
+	CASE(peer_not_mapped, "socket 3: ", "peer: only one"),
+	CASE(peer_unknown, "socket 2: ", "peer: has a field"),
+	CASE(receive_none, "socket 2: ", "receive: missing"),
+	CASE(receive_long, "socket 2: ", "receive: the queue is longer"),
+	CASE(receive_max, "socket 2: ", "receive: the queue is longer"),
+	CASE(receive_unknown, "socket 2: ", "receive: "),
+	CASE(receive_absent, "socket 3: ", "receive: the file ends"),
+	CASE(send_none, "socket 2: ", "send: missing"),
+	CASE(send_long, "socket 2: ", "send: the queue is longer"),
+	CASE(send_max, "socket 2: ", "send: the queue is longer"),
+	CASE(send_unknown, "socket 2: ", "send: "),
+	CASE(send_absent, "socket 3: ", "send: the file ends"),
+	CASE(unsent_long, "socket 2: ", "unsent: "),
+	CASE(unsent_max, "socket 1: ", "unsent: "),
+	CASE(mss_0, "socket 2: ", "mss_clamp: "),
+	CASE(mss_large, "socket 2: ", "mss_clamp: "),
+	CASE(snd_wscale_15, "socket 2: ", "wscale: "),
+	CASE(snd_wscale_256, "socket 2: ", "wscale: "),
+	CASE(rcv_wscale_15, "socket 2: ", "wscale: "),
+	CASE(rcv_wscale_256, "socket 2: ", "wscale: "),
+	CASE(snd_wscale_without, "socket 3: ", "wscale: "),
+	CASE(rcv_wscale_without, "socket 3: ", "wscale: "),
+	CASE(usec_without, "socket 3: ", "usec_timestamps: "),
+	CASE(window_none, "socket 2: ", "window: missing"),
+	CASE(window_max, "socket 2: ", "window: max_window"),
+	CASE(window_wl1, "socket 2: ", "window: snd_wl1"),
+	CASE(window_wup, "socket 2: ", "window: rcv_wup"),
+	CASE(window_unknown, "socket 2: ", "window: "),
+	CASE(holders_none, "socket 2: ", "holders: none or too many"),
+	CASE(holders_many, "socket 2: ", "holders: none or too many"),
+	CASE(holders_unknown, "socket 2: ", "holders: has a field"),
+	CASE(holder_no_level, "socket 2: ", "holders: a pid"),
+	CASE(holder_levels, "socket 2: ", "holders: a pid"),
+	CASE(holder_levels_many, "socket 2: ", "holders: a pid"),
+	CASE(holder_pid_0, "socket 2: ", "holders: a pid out of range"),
+	CASE(holder_pid_large, "socket 2: ", "holders: a pid out of range"),
+	CASE(holder_fd_large, "socket 2: ", "holders: a file descriptor out of range"),
+	CASE(conn_unknown, "socket 2: ", "a field that this version does not know"),
+	CASE(twice_holder, "holders: ", "twice"),
+	CASE(twice_holder_one, "holders: ", "twice"),
+	CASE(twice_tuple, "sockets: ", "[fe80::1%5]:80 -> [fe80::2%5]:40001 is there twice"),
+	CASE(trailer_more, "trailer", "sums"),
+	CASE(trailer_fewer, "trailer", "sums"),
+	CASE(trailer_bytes_more, "trailer", "sums"),
+	CASE(trailer_bytes_wide, "trailer", "sums"),
+	CASE(trailer_unknown, "trailer", "a field that this version does not know"),
+};
+
+static void test_broken_fields(void **state)
+{
+	struct sample sample;
+	struct unit_bytes good;
+
+	(void)state;
+	make_sample(&sample);
+	write_sample(&sample, &good);
+	for (size_t i = 0; i < UNIT_COUNT(broken); i++) {
+		struct parts parts;
+		struct unit_bytes bytes;
+		struct hf_image image;
+		struct hf_error err = HF_ERROR_INIT;
+
+		take_apart(&good, &parts);
+		put_together(&parts, &bytes); /* nothing changed: the same file */
+		assert_int_equal(bytes.len, good.len);
+		assert_memory_equal(bytes.data, good.data, good.len);
+		unit_bytes_clear(&bytes);
+		broken[i].apply(&parts);
+		put_together(&parts, &bytes);
+		if (read_image(&bytes, bytes.len, &image, &err) == 0)
+			fail_msg("%s was accepted", broken[i].name);
+		assert_refused(&bytes, bytes.len, -EBADMSG, broken[i].record, broken[i].field);
+		unit_bytes_clear(&bytes);
+		free_parts(&parts);
+	}
+	unit_bytes_clear(&good);
+}
+
+/* Values at their limit, which must still be good. */
+/* clang-format off */
+BREAK(limit_writer, set_writer(p, "~123456789 bcdef0123456789abcdef0123456789abcdef0123456789abcde"))
+BREAK(limit_ports, p->socket[LINK_LOCAL]->local->port = 65535; p->socket[LINK_LOCAL]->peer->port = 1)
+BREAK(limit_mss, p->socket[ON_IPV4]->mss_clamp = 1; p->socket[LINK_LOCAL]->mss_clamp = 65535)
+BREAK(limit_wscale, p->socket[LINK_LOCAL]->snd_wscale = 14; p->socket[LINK_LOCAL]->rcv_wscale = 14)
+BREAK(limit_unsent_0, p->socket[LINK_LOCAL]->unsent = 0)
+BREAK(limit_window, p->socket[LINK_LOCAL]->window->max_window = p->socket[LINK_LOCAL]->window->snd_wnd;
+	p->socket[LINK_LOCAL]->window->snd_wl1 = p->socket[LINK_LOCAL]->receive->seq + p->socket[LINK_LOCAL]->window->rcv_wnd;
+	p->socket[LINK_LOCAL]->window->rcv_wup = p->socket[LINK_LOCAL]->receive->seq)
+BREAK(limit_window_wraps, p->socket[LINK_LOCAL]->receive->seq = 5; p->socket[LINK_LOCAL]->window->snd_wl1 = 0xfffffff0;
+	p->socket[LINK_LOCAL]->window->rcv_wup = 0xfffffffe)
+BREAK(limit_holders, set_holders(p->socket[LINK_LOCAL], HF_MAX_HOLDERS))
+BREAK(limit_link_local_no_scope, p->socket[LINK_LOCAL]->local->scope_id = 0; p->socket[LINK_LOCAL]->peer->scope_id = 0)
+BREAK(limit_same_local, set_ip(p->socket[MAPPED]->local, ALL_V6, 16); set_ip(p->socket[MAPPED]->peer, ALL_V6, 16))
+BREAK(limit_same_fd, p->socket[MAPPED]->holders[0]->fd = 3; p->socket[MAPPED]->holders[0]->pid[0] = 2)
+/* clang-format on */
+
+static void test_limits(void **state)
+{
+	static void (*const limits[])(struct parts *parts) = {limit_writer, limit_ports, limit_mss,
+		limit_wscale, limit_unsent_0, limit_window, limit_window_wraps, limit_holders,
+		limit_link_local_no_scope, limit_same_local, limit_same_fd};
+	struct sample sample;
+	struct unit_bytes good;
+
+	(void)state;
+	make_sample(&sample);
+	write_sample(&sample, &good);
+	for (size_t i = 0; i < UNIT_COUNT(limits); i++) {
+		struct parts parts;
+		struct unit_bytes bytes;
+		struct hf_image image;
+		struct hf_error err = HF_ERROR_INIT;
+
+		take_apart(&good, &parts);
+		limits[i](&parts);
+		put_together(&parts, &bytes);
+		if (read_image(&bytes, bytes.len, &image, &err) != 0)
+			fail_msg("limit %zu: %s", i, err.text);
+		hf_image_clear(&image);
+		unit_bytes_clear(&bytes);
+		free_parts(&parts);
+	}
+	unit_bytes_clear(&good);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_broken_fields),
+		cmocka_unit_test(test_limits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
