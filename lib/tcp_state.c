@@ -16,7 +16,7 @@
 
 /*
  * UNSENT comes before the peer's FIN in CLOSING and after it in LAST-ACK: the order of the two FINs
- * is all that tells these states apart. OUR_FIN does nothing where UNSENT has queued it.
+ * is all that tells these states apart.
  */
 /* clang-format off */
 static const struct hf_tcp_row rows[] = {
@@ -63,6 +63,31 @@ const struct hf_tcp_row *hf_tcp_row(enum hf_tcp_state state, enum hf_closed clos
 		if (rows[i].state == state && (state != HF_TCP_CLOSE || rows[i].closed == closed))
 			return &rows[i];
 	return NULL;
+}
+
+static const struct {
+	enum hf_tcp_state from;
+	enum hf_step step;
+	enum hf_tcp_state to;
+} edges[] = {
+	{HF_TCP_CLOSE, CONNECT, HF_TCP_ESTABLISHED},
+	{HF_TCP_CLOSE, SYN, HF_TCP_SYN_SENT},
+	{HF_TCP_ESTABLISHED, OUR_FIN, HF_TCP_FIN_WAIT1},
+	{HF_TCP_ESTABLISHED, PEER_FIN, HF_TCP_CLOSE_WAIT},
+	{HF_TCP_ESTABLISHED, PEER_RST, HF_TCP_CLOSE},
+	{HF_TCP_SYN_SENT, PEER_RST, HF_TCP_CLOSE},
+	{HF_TCP_FIN_WAIT1, PEER_ACK, HF_TCP_FIN_WAIT2},
+	{HF_TCP_FIN_WAIT1, PEER_FIN, HF_TCP_CLOSING},
+	{HF_TCP_CLOSE_WAIT, OUR_FIN, HF_TCP_LAST_ACK},
+	{HF_TCP_LAST_ACK, PEER_ACK, HF_TCP_CLOSE},
+};
+
+enum hf_tcp_state hf_tcp_after(enum hf_tcp_state state, enum hf_step step)
+{
+	for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
+		if (edges[i].from == state && edges[i].step == step)
+			return edges[i].to;
+	return state;
 }
 
 const char *hf_closed_name(enum hf_closed closed)

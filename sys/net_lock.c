@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <linux/netlink.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,10 +55,23 @@ int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
 	return ret < 0 ? hf_error_context(err, "cannot remove the lock") : 0;
 }
 
+/* packet_release() waits for a grace period of RCU, as membarrier() does, and the hooks run under
+ * RCU. */
+static int packet_barrier(struct hf_error *err)
+{
+	int sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (sock < 0)
+		return hf_error_sys(err, -errno,
+			"the kernel has neither membarrier(MEMBARRIER_CMD_GLOBAL) nor packet "
+			"sockets, one of which is needed to wait for packets under way");
+	close(sock);
+	return 0;
+}
+
 int hf_net_lock_barrier(struct hf_error *err)
 {
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
 		return 0;
-	return errno == EINVAL || errno == ENOSYS ? -EAGAIN
-						  : hf_error_sys(err, -errno, "membarrier failed");
+	return packet_barrier(err);
 }

@@ -20,17 +20,22 @@ struct listing {
 	size_t keep;
 };
 
-static bool is_link_local(const uint8_t ip[16])
-{
-	return ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
-}
-
 static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *id,
 	const __be32 *ip, __be16 port, uint8_t family)
 {
 	memcpy(to->ip, ip, family == AF_INET ? 4 : 16);
 	to->port = ntohs(port);
-	to->scope_id = family == AF_INET6 && is_link_local(to->ip) ? id->idiag_if : 0;
+	to->scope_id = family == AF_INET6 && hf_endpoint_is_link_local(to) ? id->idiag_if : 0;
+}
+
+static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *attr)
+{
+	if (mnl_attr_get_payload_len(attr) < 1)
+		return;
+	if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY)
+		sock->v6only = mnl_attr_get_u8(attr);
+	if (mnl_attr_get_type(attr) == INET_DIAG_SHUTDOWN)
+		sock->shutdown = mnl_attr_get_u8(attr) & (HF_SHUTDOWN_RECV | HF_SHUTDOWN_SEND);
 }
 
 static int take(const struct nlmsghdr *header, void *context)
@@ -63,10 +68,11 @@ static int take(const struct nlmsghdr *header, void *context)
 		&sock->local, &msg->id, msg->id.idiag_src, msg->id.idiag_sport, msg->idiag_family);
 	set_endpoint(
 		&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport, msg->idiag_family);
-	mnl_attr_for_each(
-		attr, header, sizeof(*msg)) if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&
-						mnl_attr_get_payload_len(attr) >= 1) sock->v6only =
-		mnl_attr_get_u8(attr);
+	sock->unacked = sock->state == HF_TCP_LISTEN ? 0 : msg->idiag_wqueue;
+	/* clang-format off */
+	mnl_attr_for_each(attr, header, sizeof(*msg))
+		take_attribute(sock, attr);
+	/* clang-format on */
 	return MNL_CB_OK;
 }
 
