@@ -240,7 +240,42 @@ class Conn:
             "flags": fcntl.fcntl(self.sock, fcntl.F_GETFL),
         }
 
-    # ---- the end
+    def wait_stuck(self, timeout: float = PATIENCE) -> None:
+        """Until the peer's window is full: what was sent is acknowledged, and more is queued."""
+        end = time.monotonic() + timeout
+        while self.outq() == 0 or self._unacked():
+            if time.monotonic() > end:
+                raise AssertionError(f"{self.outq()} queued, {self._unacked()} segments in flight")
+            time.sleep(0.005)
+
+    def _unacked(self) -> int:
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+        return int.from_bytes(info[24:28], sys.byteorder)
+
+    # ---- the rest
+
+    def connect(self, host: str, port: int, wait: bool = True) -> None:
+        """Without wait the state is SYN_SENT, or the error stays with the socket."""
+        self.sock.setblocking(False)
+        try:
+            self.sock.connect((host, port))
+        except BlockingIOError:
+            if wait:
+                self._wait(select.POLLOUT, time.monotonic() + PATIENCE, "connecting")
+                code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    raise OSError(code, os.strerror(code)) from None
+        finally:
+            self.sock.setblocking(True)
+
+    def disconnect(self) -> None:
+        """connect(AF_UNSPEC)"""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.connect(self.sock.fileno(), bytes(16), 16) < 0:
+            raise OSError(ctypes.get_errno(), "connect(AF_UNSPEC)")
+
+    def option(self, level: int, option: int, value: int) -> None:
+        self.sock.setsockopt(level, option, value)
 
     def shutdown(self, how: str = "WR") -> None:
         self.sock.shutdown(getattr(socket, f"SHUT_{how}"))
@@ -285,6 +320,26 @@ def listen(
     return local_port
 
 
+def listen_on(name: str, conn: str, backlog: int = 16) -> None:
+    """Makes a listener of a socket that has an address."""
+    listeners[name] = conns[conn].sock
+    listeners[name].listen(backlog)
+
+
+def new_conn(
+    name: str,
+    host: str,
+    port: int | None = None,
+    streams: tuple[int, int] = (0, 0),
+    options: list[tuple[int, int, int]] | None = None,
+) -> None:
+    """A socket without a connection; bound to the address if there is a port."""
+    sock = new_socket(host, options or [])
+    conns[name] = Conn(sock, *streams)
+    if port is not None:
+        sock.bind((host, port))
+
+
 def connect(
     name: str,
     host: str,
@@ -293,33 +348,44 @@ def connect(
     options: list[tuple[int, int, int]] | None = None,
     wait: bool = True,
 ) -> int:
-    """Makes a connection and returns our port; without wait the state is SYN_SENT."""
-    sock = new_socket(host, options or [])
-    conn = conns[name] = Conn(sock, *streams)
-    sock.setblocking(False)
-    try:
-        sock.connect((host, port))
-    except BlockingIOError:
-        if wait:
-            conn._wait(select.POLLOUT, time.monotonic() + PATIENCE, "connecting")
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise OSError(code, os.strerror(code)) from None
-    sock.setblocking(True)
-    local_port: int = sock.getsockname()[1]
+    """Makes a connection and returns our port."""
+    new_conn(name, host, None, streams, options)
+    conns[name].connect(host, port, wait)
+    local_port: int = conns[name].sock.getsockname()[1]
     return local_port
 
 
-def accept(name: str, listener: str, streams: tuple[int, int] = (0, 0)) -> int:
+def accept(
+    name: str, listener: str, streams: tuple[int, int] = (0, 0), timeout: float = PATIENCE
+) -> int:
     """Takes the next connection of a listener and returns the peer's port."""
     poll = select.poll()
     poll.register(listeners[listener], select.POLLIN)
-    if not poll.poll(PATIENCE * 1000):
+    if not poll.poll(timeout * 1000):
         raise AssertionError(f"{name}: nothing to accept in time")
     sock, address = listeners[listener].accept()
     conns[name] = Conn(sock, *streams)
     port: int = address[1]
     return port
+
+
+waiting: dict[tuple[str, int], Conn] = {}  # accepted, but asked for by nobody yet
+
+
+def accept_from(
+    name: str,
+    listener: str,
+    port: int,
+    streams: tuple[int, int] = (0, 0),
+    timeout: float = PATIENCE,
+) -> None:
+    """Takes the connection that comes from this port, in whatever order they come."""
+    end = time.monotonic() + timeout
+    while (listener, port) not in waiting:
+        found = accept("next", listener, timeout=max(0, end - time.monotonic()))
+        waiting[listener, found] = conns.pop("next")
+    conns[name] = waiting.pop((listener, port))
+    conns[name].stream_out, conns[name].stream_in = streams
 
 
 # ---- threads: what blocks while the agent goes on
