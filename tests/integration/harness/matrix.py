@@ -11,8 +11,8 @@ class Matrix:
     title: str
     cells: dict[tuple[str, str], str] = field(default_factory=dict)  # (row, column) -> text
 
-    def set(self, row: str, column: str, ok: bool) -> None:
-        self.cells[row, column] = "ok" if ok else "FAIL"
+    def set(self, row: str, column: str, text: str) -> None:
+        self.cells[row, column] = text
 
     def text(self) -> str:
         rows = list(dict.fromkeys(row for row, _ in self.cells))

@@ -39,6 +39,7 @@ FAMILIES = ("IPv4", "IPv6", "v4-mapped")
 SOME = 3000  # bytes, fewer than a first congestion window
 MUCH = 120_000  # more than a receive buffer of SMALL
 MORE = 1000
+PATIENCE = 8  # seconds, for what follows the restore
 SMALL = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)]
 LARGE = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)]
 TCP_USER_TIMEOUT = 18
@@ -105,6 +106,7 @@ class Pair:
     a_fin: bool = False
     b_fin: bool = False
     before: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0  # that the drive took
 
     @property
     def id(self) -> str:
@@ -268,8 +270,19 @@ class Pair:
 
     # ---- what follows
 
-    def drive(self, patience_end: float) -> None:
-        self.deadline = patience_end
+    def may_change(self, end: str, key: str) -> bool:
+        """A peer that does not read may yet take in some more."""
+        return end == "b" and key == "inq" and "a.flood" in self.case.steps.split()
+
+    def drive(self, end: float) -> None:
+        start = time.monotonic()
+        self.deadline = min(end, start + PATIENCE)
+        try:
+            self._drive()
+        finally:
+            self.seconds = time.monotonic() - start
+
+    def _drive(self) -> None:
         for word in self.case.then.split():
             what, equals, expected = word.partition("=")
             if equals:
