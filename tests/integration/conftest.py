@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import checks, mode
+from harness import checks, matrix, mode
 from harness.arrangements import ARRANGEMENTS, Server, make_server
 from harness.net import Network
 from harness.peer import Peer
@@ -44,6 +44,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _strict(report)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for table in matrix.printed:
+        terminalreporter.section(table.title)
+        terminalreporter.write(table.text())
 
 
 def _cannot() -> str | None:
