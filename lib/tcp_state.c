@@ -12,6 +12,7 @@
 #define PEER_FIN HF_STEP_PEER_FIN
 #define PEER_ACK HF_STEP_PEER_ACK
 #define PEER_RST HF_STEP_PEER_RST
+#define DISCONNECT HF_STEP_DISCONNECT
 #define WINDOW   HF_STEP_WINDOW
 
 /*
@@ -53,6 +54,9 @@ static const struct hf_tcp_row rows[] = {
 	{.state = HF_TCP_CLOSE, .closed = HF_CLOSED_REFUSED,
 		.faked_peer = true,
 		.steps = {SYN, PEER_RST}},
+	{.state = HF_TCP_CLOSE, .closed = HF_CLOSED_DISCONNECTED,
+		.faked_peer = true,
+		.steps = {CONNECT, DISCONNECT}},
 	{.state = HF_TCP_LISTEN},
 };
 /* clang-format on */
@@ -75,6 +79,7 @@ static const struct {
 	{HF_TCP_ESTABLISHED, OUR_FIN, HF_TCP_FIN_WAIT1},
 	{HF_TCP_ESTABLISHED, PEER_FIN, HF_TCP_CLOSE_WAIT},
 	{HF_TCP_ESTABLISHED, PEER_RST, HF_TCP_CLOSE},
+	{HF_TCP_ESTABLISHED, DISCONNECT, HF_TCP_CLOSE},
 	{HF_TCP_SYN_SENT, PEER_RST, HF_TCP_CLOSE},
 	{HF_TCP_FIN_WAIT1, PEER_ACK, HF_TCP_FIN_WAIT2},
 	{HF_TCP_FIN_WAIT1, PEER_FIN, HF_TCP_CLOSING},
@@ -99,6 +104,8 @@ const char *hf_closed_name(enum hf_closed closed)
 		return "reset";
 	case HF_CLOSED_REFUSED:
 		return "refused";
+	case HF_CLOSED_DISCONNECTED:
+		return "disconnected";
 	default:
 		return "";
 	}

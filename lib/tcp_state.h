@@ -42,6 +42,7 @@ enum hf_step {
 	HF_STEP_PEER_FIN, /* a segment of the peer: FIN that acknowledges nothing new */
 	HF_STEP_PEER_ACK, /* a segment of the peer: acknowledges our FIN */
 	HF_STEP_PEER_RST, /* a segment of the peer: RST; for a SYN, RST and ACK */
+	HF_STEP_DISCONNECT, /* connect(AF_UNSPEC) outside repair mode */
 	HF_STEP_WINDOW,   /* TCP_REPAIR_WINDOW: all five values as they were */
 };
 #define HF_MAX_STEPS 8

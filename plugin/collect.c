@@ -76,15 +76,13 @@ static int add_conn(
 }
 
 /*
- * What only sock_diag tells: the peer of a connection in SYN-SENT, and that the owner itself shut
- * down the receiving side (a FIN of the peer does so too, and shows in the state).
+ * What only sock_diag tells: that the owner itself shut down the receiving side (a FIN of the peer
+ * does so too, and shows in the state).
  */
 static void set_from_diag(struct hf_conn *conn, const struct hf_diag_socket *known)
 {
 	const struct hf_tcp_row *row = hf_tcp_row(known->state, HF_CLOSED_UNCONNECTED);
 
-	if (conn->state == HF_TCP_SYN_SENT)
-		conn->peer = known->peer;
 	if (conn->state == HF_TCP_LISTEN)
 		conn->v6only = known->v6only;
 	else if (row && !row->peer_fin)

@@ -23,13 +23,14 @@
 static int get_addresses(int sock, struct hf_conn *conn)
 {
 	struct sockaddr_storage local = {0}, peer = {0};
-	socklen_t local_len = sizeof(local), peer_len = sizeof(peer);
+	socklen_t len = sizeof(local);
 
-	if (getsockname(sock, (struct sockaddr *)&local, &local_len) < 0)
+	if (getsockname(sock, (struct sockaddr *)&local, &len) < 0)
 		return -errno;
 	conn->family = hf_address_read(&conn->local, &local);
-	/* A closed socket has no peer any more, and one in SYN-SENT does not tell it. */
-	if (getpeername(sock, (struct sockaddr *)&peer, &peer_len) == 0)
+	/* Unlike getpeername(2) it tells the peer in SYN-SENT too, and the last one of a closed
+	 * socket. It wants the exact length, which is that of the other address. */
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERNAME, &peer, &len) == 0)
 		hf_address_read(&conn->peer, &peer);
 	return 0;
 }
@@ -53,20 +54,21 @@ static void get_ulp(int sock, char name[16])
 }
 
 /*
- * What a closed socket has behind it. tcp_done() shuts both directions down, tcp_disconnect() takes
- * that back, so a socket that is not shut down has nothing behind it. An error that the owner has
- * not seen shows as POLLERR; which one it is the kernel tells only by forgetting it (SO_ERROR), so
- * that is concluded from whether the connection ever stood: tp->delivered counts its SYN.
+ * What a closed socket has behind it; its last peer is known until it is disconnected. An error that
+ * the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting it
+ * (SO_ERROR), so that is concluded from whether the connection ever stood: tp->delivered counts its
+ * SYN.
  */
-static enum hf_closed closed_kind(int sock, const struct tcp_info *info)
+static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info *info)
 {
-	struct pollfd ready = {sock, POLLRDHUP, 0};
+	struct pollfd events = {sock, 0, 0};
+	bool error = poll(&events, 1, 0) > 0 && (events.revents & POLLERR);
 
-	if (poll(&ready, 1, 0) < 0 || !(ready.revents & POLLRDHUP))
-		return HF_CLOSED_UNCONNECTED;
-	if (ready.revents & POLLERR)
-		return info->tcpi_delivered ? HF_CLOSED_RESET : HF_CLOSED_REFUSED;
-	return info->tcpi_delivered ? HF_CLOSED_FINISHED : HF_CLOSED_UNCONNECTED;
+	if (!has_peer)
+		return error ? HF_CLOSED_DISCONNECTED : HF_CLOSED_UNCONNECTED;
+	if (!error)
+		return HF_CLOSED_FINISHED;
+	return info->tcpi_delivered ? HF_CLOSED_RESET : HF_CLOSED_REFUSED;
 }
 
 /* The state, and what follows from it. */
@@ -76,7 +78,7 @@ static void set_state(int sock, struct hf_conn *conn, const struct tcp_info *inf
 	conn->closed = HF_CLOSED_UNCONNECTED;
 	if (conn->state != HF_TCP_CLOSE)
 		return;
-	conn->closed = closed_kind(sock, info);
+	conn->closed = closed_kind(sock, conn->peer.port != 0, info);
 	memset(&conn->peer, 0, sizeof(conn->peer));
 }
 
@@ -244,7 +246,9 @@ int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct
 
 	hf_conn_format(text, conn);
 	if (ret == 0) {
-		set_state(sock, conn, &info);
+		/* What is closed stays so: its owner stands still. */
+		if (conn->state != HF_TCP_CLOSE)
+			set_state(sock, conn, &info);
 		row = hf_tcp_row(conn->state, conn->closed);
 		if (!row)
 			return refuse_state(conn, err);

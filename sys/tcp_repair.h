@@ -30,7 +30,7 @@ struct hf_queues {
 
 /*
  * Looks at a socket without changing it: fills in conn->family, state, closed, local, peer and
- * reuseaddr. In SYN-SENT the kernel does not tell the peer (inet_getname()): it is left as it is.
+ * reuseaddr.
  * Returns an enum hf_tcp_kind; -EOPNOTSUPP, with a text that names the connection, for one that
  * holdfast cannot save (a state it does not support, MPTCP, kernel TLS); or another negative errno.
  */

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/lock_rules.h"
 #include "lib/tcp_state.h"
 #include "sys/address.h"
 #include "sys/sockopt_int.h"
@@ -22,6 +23,14 @@
 #define STATE_ATTEMPTS 2000 /* of 1 ms: a segment to ourselves may wait for a busy processor */
 #define FAKE_PORTS     64   /* tried for a peer that is made up */
 #define OPEN_WINDOW    65535 /* enough for the segments that we make */
+
+/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that. */
+static void disconnect(struct hf_steps *steps)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	hf_steps_note(steps, "disconnect", connect(steps->sock, &none, sizeof(none)));
+}
 
 static void set_sequences(struct hf_steps *steps, uint32_t recv, uint32_t send)
 {
@@ -336,6 +345,16 @@ static void do_segment(struct hf_steps *steps, enum hf_step step, enum hf_tcp_st
 	send_segment(steps, &segment, "send a segment in the peer's name");
 }
 
+/* HF_STEP_DISCONNECT: the kernel notes a reset, since the connection is not at its end. */
+static void do_disconnect(struct hf_steps *steps)
+{
+	hf_steps_set_int(
+		steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	if (steps->ret == 0)
+		disconnect(steps);
+	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+}
+
 static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum hf_step step,
 	enum hf_tcp_state state, const uint8_t *recv_data, const uint8_t *send_data)
 {
@@ -362,6 +381,9 @@ static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum h
 	case HF_STEP_OUR_FIN:
 		do_our_fin(steps);
 		break;
+	case HF_STEP_DISCONNECT:
+		do_disconnect(steps);
+		break;
 	case HF_STEP_WINDOW:
 		set_window(steps, &conn->window);
 		break;
@@ -370,19 +392,45 @@ static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum h
 	}
 }
 
+/*
+ * Some steps make the kernel send: what is unsent, a SYN, answers to the peer's segments. The lock
+ * holds that, but not on the loopback device, where it would count as sent and be lost, and not
+ * towards a peer that is made up. So the socket gets a mark that the lock drops.
+ */
+static bool is_loud(const struct hf_conn *conn)
+{
+	return conn->state != HF_TCP_ESTABLISHED || conn->unsent || conn->urgent.present;
+}
+
+static void set_mark(struct hf_steps *steps, int mark)
+{
+	hf_steps_set_int(steps, "set SO_MARK", SOL_SOCKET, SO_MARK, mark);
+}
+
 static void do_all(struct hf_steps *steps, const struct hf_tcp_row *row, const uint8_t *recv_data,
 	const uint8_t *send_data)
 {
 	enum hf_tcp_state state = HF_TCP_CLOSE;
+	bool loud = is_loud(steps->conn), muted = false;
+	int mark = 0;
 
 	for (const enum hf_step *step = row->steps; *step != HF_STEP_END; step++) {
 		enum hf_tcp_state next = hf_tcp_after(state, *step);
 
+		/* Not for connect() in repair mode: routes may depend on the mark. */
+		if (loud && !muted && *step != HF_STEP_CONNECT) {
+			hf_steps_note(steps, "get SO_MARK",
+				hf_get_int(steps->sock, SOL_SOCKET, SO_MARK, &mark));
+			set_mark(steps, (int)HF_MARK_MUTE);
+			muted = true;
+		}
 		do_step(steps, row, *step, state, recv_data, send_data);
 		if (next != state)
 			await_state(steps, next, "reach the next state");
 		state = next;
 	}
+	if (muted)
+		set_mark(steps, mark);
 }
 
 /* 1 if the socket already is this connection, 0 if it is closed, else a negative errno. */
@@ -404,14 +452,6 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 				memcmp(now.peer.ip, conn->peer.ip, 16) != 0)))
 		return hf_error_set(err, -EBADFD, "the socket is another connection");
 	return 1;
-}
-
-/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that. */
-static void disconnect(struct hf_steps *steps)
-{
-	const struct sockaddr none = {.sa_family = AF_UNSPEC};
-
-	hf_steps_note(steps, "disconnect", connect(steps->sock, &none, sizeof(none)));
 }
 
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,

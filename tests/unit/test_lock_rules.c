@@ -72,8 +72,8 @@ static void test_add(void **state)
 	/* conn4, conn6, and the dual-stack listener in port6 and port4 */
 	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), 4);
 	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSETELEM), 4);
-	/* mark twice, loopback, both directions of two sets, two of SYNs */
-	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 3 + 4 + 2);
+	/* marks thrice, loopback, both directions of two sets, two of SYNs */
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 4 + 4 + 2);
 	hf_batch_clear(&batch);
 }
 

@@ -56,6 +56,7 @@ class Case:
     how: str  # what tells it from others of that state
     steps: str
     then: str = "finish"
+    restored: str = ""  # what follows a restore, where the kernel does not tell enough for the same
 
     @property
     def name(self) -> str:
@@ -274,16 +275,16 @@ class Pair:
         """A peer that does not read may yet take in some more."""
         return end == "b" and key == "inq" and "a.flood" in self.case.steps.split()
 
-    def drive(self, end: float) -> None:
+    def drive(self, end: float, restored: bool) -> None:
         start = time.monotonic()
         self.deadline = min(end, start + PATIENCE)
         try:
-            self._drive()
+            self._drive(self.case.restored if restored and self.case.restored else self.case.then)
         finally:
             self.seconds = time.monotonic() - start
 
-    def _drive(self) -> None:
-        for word in self.case.then.split():
+    def _drive(self, then: str) -> None:
+        for word in then.split():
             what, equals, expected = word.partition("=")
             if equals:
                 found = self.a.error(what)
