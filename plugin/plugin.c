@@ -28,7 +28,8 @@ static struct {
 static int fail(const char *what, const struct hf_error *err)
 {
 	hf_log_error("%s: %s", what, err->text);
-	return err->code < 0 ? err->code : -EINVAL;
+	/* -EOPNOTSUPP is the same number as -ENOTSUP, with which CRIU would go on. */
+	return err->code < 0 && err->code != -ENOTSUP ? err->code : -EINVAL;
 }
 
 static int init_dump(void)

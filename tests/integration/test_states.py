@@ -10,7 +10,6 @@ chosen cases.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ from typing import Any
 
 import pytest
 
-from harness import checks, matrix, mode
+from harness import checks, matrix
 from harness.agent import AgentTask, Control, PeerAgent
 from harness.blocks import Blocks
 from harness.mode import Mode
 from harness.net import Netns, Network
+from harness.scenes import chosen_mode
 from harness.states import FAMILIES, Case, Ends, Pair
 
 CASES = [
@@ -251,9 +251,7 @@ def chosen(request: pytest.FixtureRequest, place: str) -> list[tuple[Case, str]]
 
 @pytest.fixture(scope="module")
 def state_mode() -> Mode:
-    if os.environ.get("HOLDFAST_TEST_MODE") == "stock":
-        return mode.stock()
-    return mode.holdfast(os.environ.get("HOLDFAST_LIBDIR"))
+    return chosen_mode()
 
 
 @pytest.fixture(scope="module")

@@ -388,6 +388,56 @@ def accept_from(
     conns[name].stream_out, conns[name].stream_in = streams
 
 
+# ---- epoll
+
+
+class EpollSet:
+    """An epoll instance that calls connections and listeners by name."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.names: dict[int, str] = {}
+
+    def _fd(self, name: str) -> int:
+        return (listeners.get(name) or conns[name]).fileno()
+
+    @staticmethod
+    def _mask(events: str) -> int:
+        """Of "IN|ET|ONESHOT" """
+        mask = 0
+        for word in events.split("|"):
+            mask |= getattr(select, f"EPOLL{word}")
+        return mask
+
+    def add(self, name: str, events: str, fd: int = -1) -> None:
+        fd = self._fd(name) if fd < 0 else fd
+        self.names[fd] = name
+        self.epoll.register(fd, self._mask(events))
+
+    def rearm(self, name: str, events: str) -> None:
+        self.epoll.modify(self._fd(name), self._mask(events))
+
+    def wait(self, timeout: float = 0) -> dict[str, str]:
+        """What epoll_wait tells: name -> "IN|RDHUP"; forever with a timeout below 0."""
+        found = self.epoll.poll(timeout)
+        return {self.names[fd]: poll_names(events) for fd, events in found}
+
+
+epolls: dict[str, EpollSet] = {}
+
+
+def epoll_add(name: str, conn: str, events: str, fd: int = -1) -> None:
+    epolls.setdefault(name, EpollSet()).add(conn, events, fd)
+
+
+def epoll_rearm(name: str, conn: str, events: str) -> None:
+    epolls[name].rearm(conn, events)
+
+
+def epoll_wait(name: str, timeout: float = 0) -> dict[str, str]:
+    return epolls[name].wait(timeout)
+
+
 # ---- threads: what blocks while the agent goes on
 
 
