@@ -146,7 +146,7 @@ static int get_start(
 		ret = hf_decode_header((Holdfast__Header *)message, image, err);
 	if (ret == 0)
 		*n_conns = ((Holdfast__Header *)message)->sockets;
-	return ret < 0 ? hf_error_context(err, "header") : 0;
+	return ret < 0 ? hf_error_context(err, ret, "header") : 0;
 }
 
 static int get_conn(struct reader *reader, struct hf_conn *conn, struct hf_error *err)
@@ -186,7 +186,7 @@ static int get_conns(
 		memset(conn, 0, sizeof(*conn));
 		ret = get_conn(reader, conn, err);
 		if (ret < 0)
-			return hf_error_context(err, "socket %u", image->n_conns);
+			return hf_error_context(err, ret, "socket %u", image->n_conns);
 		image->queue_bytes += (uint64_t)conn->recv.len + conn->send.len;
 	}
 	return 0;
@@ -202,7 +202,7 @@ static int get_end(struct reader *reader, const struct hf_image *image, struct h
 	int ret = get_message(reader, &holdfast__trailer__descriptor, &message, err);
 
 	if (ret < 0)
-		return hf_error_context(err, "trailer");
+		return hf_error_context(err, ret, "trailer");
 	trailer = (const Holdfast__Trailer *)message;
 	if (trailer->sockets != image->n_conns || trailer->queue_bytes != image->queue_bytes)
 		return bad(err, "trailer", "its sums differ from what the file holds");
@@ -221,14 +221,8 @@ static int get_end(struct reader *reader, const struct hf_image *image, struct h
 int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_error *err)
 {
 	struct reader reader = {.in = in};
-	struct hf_error ignored = HF_ERROR_INIT;
 	uint32_t n_conns = 0;
-	int ret;
-
-	/* Adding context on the way up returns the object's code: there must be one. */
-	if (!err)
-		err = &ignored;
-	ret = get_start(&reader, image, &n_conns, err);
+	int ret = get_start(&reader, image, &n_conns, err);
 
 	if (ret == 0)
 		ret = get_conns(&reader, image, n_conns, err);

@@ -229,7 +229,7 @@ static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, str
 		if (ret < 0) {
 			char text[HF_CONN_TEXT];
 
-			ret = hf_error_context(err, "%s", hf_conn_format(text, conn));
+			ret = hf_error_context(err, ret, "%s", hf_conn_format(text, conn));
 		}
 	}
 	dump->image.queue_bytes = writer->queue_bytes;

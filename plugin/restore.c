@@ -149,7 +149,7 @@ static int rebuild_all(struct target *target, struct hf_error *err)
 			continue;
 		ret = rebuild_one(target, i, err);
 		if (ret < 0)
-			hf_error_context(err, "record %u", i + 1);
+			hf_error_context(err, ret, "record %u", i + 1);
 	}
 	target->restore->rebuild_us = hf_now_us() - start;
 	return ret;

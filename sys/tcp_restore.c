@@ -285,7 +285,8 @@ int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 	char text[HF_CONN_TEXT];
 
 	if (ret != 0)
-		return ret < 0 ? hf_error_context(err, "connection %s", hf_conn_format(text, conn))
+		return ret < 0 ? hf_error_context(
+					 err, ret, "connection %s", hf_conn_format(text, conn))
 			       : ret;
 	disconnect(&steps);
 	set_int(&steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
