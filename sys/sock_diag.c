@@ -20,17 +20,12 @@ struct listing {
 	size_t keep;
 };
 
-static bool is_link_local(const uint8_t ip[16])
-{
-	return ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
-}
-
 static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *id,
 	const __be32 *ip, __be16 port, uint8_t family)
 {
 	memcpy(to->ip, ip, family == AF_INET ? 4 : 16);
 	to->port = ntohs(port);
-	to->scope_id = family == AF_INET6 && is_link_local(to->ip) ? id->idiag_if : 0;
+	to->scope_id = family == AF_INET6 && hf_endpoint_is_link_local(to) ? id->idiag_if : 0;
 }
 
 static int take(const struct nlmsghdr *header, void *context)
