@@ -98,6 +98,55 @@ static int get_record(struct reader *reader, size_t *len, struct hf_error *err)
 	return 0;
 }
 
+/*
+ * Counts the memory that a message takes when it is unpacked. Sub-messages without fields take two
+ * bytes of a record and some 80 of memory, and all of them are made before their number can be
+ * checked.
+ */
+struct budget {
+	size_t left;
+	bool spent;
+	bool no_memory;
+};
+
+static void *take_memory(void *context, size_t size)
+{
+	struct budget *budget = context;
+	size_t with_overhead = size + 2 * sizeof(size_t);
+	void *memory;
+
+	if (with_overhead > budget->left) {
+		budget->spent = true;
+		return NULL;
+	}
+	budget->left -= with_overhead;
+	memory = malloc(size);
+	budget->no_memory |= !memory;
+	return memory;
+}
+
+static void free_memory(void *context, void *memory)
+{
+	(void)context;
+	free(memory);
+}
+
+/* The caller frees with protobuf_c_message_free_unpacked(), without an allocator. */
+static int unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,
+	ProtobufCMessage **message, struct hf_error *err)
+{
+	struct budget budget = {.left = HF_MAX_UNPACKED};
+	ProtobufCAllocator allocator = {take_memory, free_memory, &budget};
+
+	*message = protobuf_c_message_unpack(descriptor, &allocator, len, bytes);
+	if (*message)
+		return 0;
+	if (budget.no_memory)
+		return hf_error_sys(err, -ENOMEM, "cannot read a record");
+	return budget.spent ? bad(err, "content", "takes too much memory")
+			    : bad(err, "content", "is not a valid message");
+}
+
 /* Reads a record and decodes it; the caller frees with protobuf_c_message_free_unpacked(). */
 static int get_message(struct reader *reader, const ProtobufCMessageDescriptor *descriptor,
 	ProtobufCMessage **message, struct hf_error *err)
@@ -108,10 +157,9 @@ static int get_message(struct reader *reader, const ProtobufCMessageDescriptor *
 
 	if (ret < 0)
 		return ret;
-	*message = protobuf_c_message_unpack(
-		descriptor, NULL, len, reader->record ? reader->record : &nothing);
-	if (!*message)
-		return bad(err, "content", "is not a valid message");
+	ret = unpack(descriptor, reader->record ? reader->record : &nothing, len, message, err);
+	if (ret < 0)
+		return ret;
 	if (hf_has_unknown_fields(*message))
 		return bad(err, "content", "has a field that this version does not know");
 	return 0;
