@@ -136,7 +136,7 @@ int hf_config_parse(struct hf_config *config, const char *name, const char *text
 			if (ret < 0)
 				return ret;
 		}
-		text = stop + 1;
+		text = newline ? newline + 1 : end;
 	}
 	*config = result;
 	return 0;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "lib/error.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,19 +41,20 @@ int hf_error_sys(struct hf_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-int hf_error_context(struct hf_error *err, const char *fmt, ...)
+int hf_error_context(struct hf_error *err, int code, const char *fmt, ...)
 {
 	char old[sizeof(err->text)];
 	size_t len;
 	va_list args;
 
 	if (!err)
-		return -EINVAL;
+		return code;
+	err->code = code;
 	memcpy(old, err->text, sizeof(old));
 	va_start(args, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, args);
 	va_end(args);
 	len = strlen(err->text);
 	snprintf(err->text + len, sizeof(err->text) - len, ": %s", old);
-	return err->code;
+	return code;
 }

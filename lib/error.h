@@ -29,8 +29,11 @@ int hf_error_set(struct hf_error *err, int code, const char *fmt, ...)
 int hf_error_sys(struct hf_error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Puts "context: " before the message on the way up. Returns the code already set. */
-int hf_error_context(struct hf_error *err, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+/*
+ * Puts "context: " before the message on the way up. `code` is what the failing function returned;
+ * it is returned again, so: return hf_error_context(err, ret, ...).
+ */
+int hf_error_context(struct hf_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

@@ -52,7 +52,7 @@ int hf_image_check_header(const struct hf_image *image, uint32_t n_conns, struct
 	for (uint32_t i = 0; i < image->n_pending; i++) {
 		ret = check_pending(&image->pending[i], err);
 		if (ret < 0)
-			return hf_error_context(err, "pending %u", i + 1);
+			return hf_error_context(err, ret, "pending %u", i + 1);
 	}
 	return 0;
 }

@@ -67,7 +67,7 @@ static int get_all_pending(
 		int ret = get_pending(from->pending[i], &image->pending[i], err);
 
 		if (ret < 0)
-			return hf_error_context(err, "pending %zu", i + 1);
+			return hf_error_context(err, ret, "pending %zu", i + 1);
 		image->n_pending++;
 	}
 	return 0;

@@ -13,6 +13,9 @@
 #define HF_IMAGE_MAGIC      "HOLDFAST" /* the file's first 8 bytes, no end mark */
 #define HF_IMAGE_MAGIC_SIZE 8
 
+/* Bytes of memory for one message, unpacked. The largest within the limits takes 22 MiB. */
+#define HF_MAX_UNPACKED (32u << 20)
+
 /* Numbers outside the messages are 32 bits, little-endian. */
 static inline void hf_put_le32(uint8_t at[4], uint32_t value)
 {

@@ -98,6 +98,55 @@ static int get_record(struct reader *reader, size_t *len, struct hf_error *err)
 	return 0;
 }
 
+/*
+ * Counts the memory that a message takes when it is unpacked. Sub-messages without fields take two
+ * bytes of a record and some 80 of memory, and all of them are made before their number can be
+ * checked.
+ */
+struct budget {
+	size_t left;
+	bool spent;
+	bool no_memory;
+};
+
+static void *take_memory(void *context, size_t size)
+{
+	struct budget *budget = context;
+	size_t with_overhead = size + 2 * sizeof(size_t);
+	void *memory;
+
+	if (with_overhead > budget->left) {
+		budget->spent = true;
+		return NULL;
+	}
+	budget->left -= with_overhead;
+	memory = malloc(size);
+	budget->no_memory |= !memory;
+	return memory;
+}
+
+static void free_memory(void *context, void *memory)
+{
+	(void)context;
+	free(memory);
+}
+
+/* The caller frees with protobuf_c_message_free_unpacked(), without an allocator. */
+static int unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,
+	ProtobufCMessage **message, struct hf_error *err)
+{
+	struct budget budget = {.left = HF_MAX_UNPACKED};
+	ProtobufCAllocator allocator = {take_memory, free_memory, &budget};
+
+	*message = protobuf_c_message_unpack(descriptor, &allocator, len, bytes);
+	if (*message)
+		return 0;
+	if (budget.no_memory)
+		return hf_error_sys(err, -ENOMEM, "cannot read a record");
+	return budget.spent ? bad(err, "content", "takes too much memory")
+			    : bad(err, "content", "is not a valid message");
+}
+
 /* Reads a record and decodes it; the caller frees with protobuf_c_message_free_unpacked(). */
 static int get_message(struct reader *reader, const ProtobufCMessageDescriptor *descriptor,
 	ProtobufCMessage **message, struct hf_error *err)
@@ -108,10 +157,9 @@ static int get_message(struct reader *reader, const ProtobufCMessageDescriptor *
 
 	if (ret < 0)
 		return ret;
-	*message = protobuf_c_message_unpack(
-		descriptor, NULL, len, reader->record ? reader->record : &nothing);
-	if (!*message)
-		return bad(err, "content", "is not a valid message");
+	ret = unpack(descriptor, reader->record ? reader->record : &nothing, len, message, err);
+	if (ret < 0)
+		return ret;
 	if (hf_has_unknown_fields(*message))
 		return bad(err, "content", "has a field that this version does not know");
 	return 0;
@@ -146,7 +194,7 @@ static int get_start(
 		ret = hf_decode_header((Holdfast__Header *)message, image, err);
 	if (ret == 0)
 		*n_conns = ((Holdfast__Header *)message)->sockets;
-	return ret < 0 ? hf_error_context(err, "header") : 0;
+	return ret < 0 ? hf_error_context(err, ret, "header") : 0;
 }
 
 static int get_conn(struct reader *reader, struct hf_conn *conn, struct hf_error *err)
@@ -186,7 +234,7 @@ static int get_conns(
 		memset(conn, 0, sizeof(*conn));
 		ret = get_conn(reader, conn, err);
 		if (ret < 0)
-			return hf_error_context(err, "socket %u", image->n_conns);
+			return hf_error_context(err, ret, "socket %u", image->n_conns);
 		image->queue_bytes += (uint64_t)conn->recv.len + conn->send.len;
 	}
 	return 0;
@@ -202,7 +250,7 @@ static int get_end(struct reader *reader, const struct hf_image *image, struct h
 	int ret = get_message(reader, &holdfast__trailer__descriptor, &message, err);
 
 	if (ret < 0)
-		return hf_error_context(err, "trailer");
+		return hf_error_context(err, ret, "trailer");
 	trailer = (const Holdfast__Trailer *)message;
 	if (trailer->sockets != image->n_conns || trailer->queue_bytes != image->queue_bytes)
 		return bad(err, "trailer", "its sums differ from what the file holds");
@@ -221,14 +269,8 @@ static int get_end(struct reader *reader, const struct hf_image *image, struct h
 int hf_image_read(const struct hf_input *in, struct hf_image *image, struct hf_error *err)
 {
 	struct reader reader = {.in = in};
-	struct hf_error ignored = HF_ERROR_INIT;
 	uint32_t n_conns = 0;
-	int ret;
-
-	/* Adding context on the way up returns the object's code: there must be one. */
-	if (!err)
-		err = &ignored;
-	ret = get_start(&reader, image, &n_conns, err);
+	int ret = get_start(&reader, image, &n_conns, err);
 
 	if (ret == 0)
 		ret = get_conns(&reader, image, n_conns, err);

@@ -85,7 +85,7 @@ static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, str
 			char text[HF_CONN_TEXT];
 
 			hf_conn_format(text, &dump->image.conns[i]);
-			ret = hf_error_context(err, "%s", text);
+			ret = hf_error_context(err, ret, "%s", text);
 		}
 	}
 	dump->image.queue_bytes = writer->queue_bytes;

@@ -139,7 +139,7 @@ static int rebuild_all(struct target *target, struct hf_error *err)
 	for (uint32_t i = 0; i < target->restore->image.n_conns && ret == 0; i++) {
 		ret = rebuild_one(target, i, err);
 		if (ret < 0)
-			hf_error_context(err, "record %u", i + 1);
+			hf_error_context(err, ret, "record %u", i + 1);
 	}
 	target->restore->rebuild_us = hf_now_us() - start;
 	return ret;

@@ -107,7 +107,7 @@ int hf_image_file_read(int fd, struct hf_image *image, struct hf_error *err)
 			  ? hf_error_sys(err, -errno, "cannot read from the start")
 			  : hf_image_read(&in, image, err);
 
-	return ret < 0 ? hf_error_context(err, "%s", HF_IMAGE_NAME) : 0;
+	return ret < 0 ? hf_error_context(err, ret, "%s", HF_IMAGE_NAME) : 0;
 }
 
 int hf_image_file_at(int fd, uint64_t offset, void *data, size_t len, struct hf_error *err)

@@ -39,9 +39,9 @@ static int check_pidfd(struct hf_error *err)
 	hf_autoclose int dup = -1;
 
 	if (pidfd < 0)
-		return hf_error_context(err, "holdfast needs pidfds (Linux 5.6 or later)");
+		return hf_error_context(err, pidfd, "holdfast needs pidfds (Linux 5.6 or later)");
 	dup = hf_pidfd_getfd(pidfd, pidfd, err);
-	return dup < 0 ? hf_error_context(err,
+	return dup < 0 ? hf_error_context(err, dup,
 				 "holdfast needs pidfd_getfd (Linux 5.6 or later, CAP_SYS_PTRACE)")
 		       : 0;
 }
@@ -72,7 +72,7 @@ static int check_nftables(int netns, struct hf_error *err)
 	header->nlmsg_seq = 1;
 	if (ret >= 0)
 		ret = hf_netlink_dump(sock, header, ignore, nothing, NULL, err);
-	return ret < 0 ? hf_error_context(err,
+	return ret < 0 ? hf_error_context(err, ret,
 				 "holdfast needs nftables (kernel CONFIG_NF_TABLES_INET, "
 				 "CAP_NET_ADMIN)")
 		       : 0;
@@ -85,7 +85,7 @@ static int check_sock_diag(int netns, struct hf_error *err)
 
 	hf_diag_clear(&diag);
 	return ret < 0 ? hf_error_context(
-				 err, "holdfast needs sock_diag (kernel CONFIG_INET_TCP_DIAG)")
+				 err, ret, "holdfast needs sock_diag (kernel CONFIG_INET_TCP_DIAG)")
 		       : 0;
 }
 

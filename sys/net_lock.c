@@ -41,7 +41,7 @@ int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err)
 	if (ret == 0)
 		ret = apply(netns, &batch, -EEXIST, err);
 	hf_batch_clear(&batch);
-	return ret < 0 ? hf_error_context(err, "cannot take the lock") : ret;
+	return ret < 0 ? hf_error_context(err, ret, "cannot take the lock") : ret;
 }
 
 int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
@@ -52,7 +52,7 @@ int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
 	if (ret == 0)
 		ret = apply(netns, &batch, -ENOENT, err);
 	hf_batch_clear(&batch);
-	return ret < 0 ? hf_error_context(err, "cannot remove the lock") : 0;
+	return ret < 0 ? hf_error_context(err, ret, "cannot remove the lock") : 0;
 }
 
 /* packet_release() waits for a grace period of RCU, as membarrier() does, and the hooks run under

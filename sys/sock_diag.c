@@ -117,7 +117,7 @@ int hf_sock_diag(int netns, struct hf_diag *diag, struct hf_error *err)
 		ret = list_family(sock, AF_INET6, diag, err);
 	if (ret < 0) {
 		hf_diag_clear(diag);
-		return hf_error_context(err, "cannot list the TCP sockets");
+		return hf_error_context(err, ret, "cannot list the TCP sockets");
 	}
 	if (diag->n)
 		qsort(diag->sockets, diag->n, sizeof(*diag->sockets), by_inode);

@@ -467,7 +467,8 @@ int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 		return 1;
 	ret = look(sock, conn, err);
 	if (ret != 0)
-		return ret < 0 ? hf_error_context(err, "connection %s", hf_conn_format(text, conn))
+		return ret < 0 ? hf_error_context(
+					 err, ret, "connection %s", hf_conn_format(text, conn))
 			       : ret;
 	if (row->faked_peer)
 		fake_peer(&steps);

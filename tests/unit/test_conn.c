@@ -78,6 +78,29 @@ static void test_conn_format(void **state)
 	conn.local = unit_v6(1, 80);
 	conn.peer = unit_v6(2, 40000);
 	assert_string_equal(hf_conn_format(buf, &conn), "[2001:db8::1]:80 -> [2001:db8::2]:40000");
+	memset(&conn.peer, 0, sizeof(conn.peer));
+	assert_string_equal(hf_conn_format(buf, &conn), "[2001:db8::1]:80");
+	conn.peer.port = 1; /* half of a peer is worth showing */
+	assert_string_equal(hf_conn_format(buf, &conn), "[2001:db8::1]:80 -> [::]:1");
+	conn.peer = (struct hf_endpoint){.ip = {[15] = 1}};
+	assert_string_equal(hf_conn_format(buf, &conn), "[2001:db8::1]:80 -> [::1]:0");
+	memset(&conn, 0, sizeof(conn));
+	conn.family = HF_FAMILY_IPV4;
+	assert_string_equal(hf_conn_format(buf, &conn), "0.0.0.0:0");
+}
+
+static void test_pending_format(void **state)
+{
+	struct hf_pending pending = {
+		HF_FAMILY_IPV4, HF_TCP_SYN_RECV, unit_v4(1, 80), unit_v4(2, 40000)};
+	char buf[HF_CONN_TEXT];
+
+	(void)state;
+	assert_ptr_equal(hf_pending_format(buf, &pending), buf);
+	assert_string_equal(buf, "192.0.2.1:80 -> 192.0.2.2:40000");
+	pending = (struct hf_pending){
+		HF_FAMILY_IPV6, HF_TCP_ESTABLISHED, unit_v6(1, 80), unit_link_local(2, 1, 3)};
+	assert_string_equal(hf_pending_format(buf, &pending), "[2001:db8::1]:80 -> [fe80::2%3]:1");
 }
 
 static void test_v4_mapped(void **state)
@@ -94,6 +117,32 @@ static void test_v4_mapped(void **state)
 
 		changed.ip[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		assert_int_equal(hf_endpoint_is_v4_mapped(&changed), bit >= 96);
+	}
+}
+
+static void test_ipv4(void **state)
+{
+	struct hf_endpoint mapped = unit_mapped(1, 80), v6 = unit_v6(1, 80), v4 = unit_v4(1, 80);
+
+	(void)state;
+	assert_ptr_equal(hf_endpoint_ipv4(HF_FAMILY_IPV4, &v4), v4.ip);
+	assert_ptr_equal(hf_endpoint_ipv4(HF_FAMILY_IPV6, &mapped), mapped.ip + 12);
+	assert_null(hf_endpoint_ipv4(HF_FAMILY_IPV6, &v6));
+	assert_null(hf_endpoint_ipv4(HF_FAMILY_IPV6, &v4));
+}
+
+/* fe80::/10: the first 10 bits count, and no others. */
+static void test_link_local(void **state)
+{
+	struct hf_endpoint endpoint = unit_link_local(1, 80, 5);
+
+	(void)state;
+	assert_true(hf_endpoint_is_link_local(&endpoint));
+	for (unsigned int bit = 0; bit < 128; bit++) {
+		struct hf_endpoint changed = endpoint;
+
+		changed.ip[bit / 8] ^= (uint8_t)(0x80u >> bit % 8);
+		assert_int_equal(hf_endpoint_is_link_local(&changed), bit >= 10);
 	}
 }
 
@@ -124,6 +173,7 @@ static void test_clear(void **state)
 	conn.holders = malloc(sizeof(holder));
 	assert_non_null(conn.holders);
 	*conn.holders = holder;
+	conn.options = calloc(1, sizeof(*conn.options));
 	hf_conn_clear(&conn);
 	assert_memory_equal(&conn, &zero, sizeof(zero));
 	hf_conn_clear(&conn); /* again, and nothing: both allowed */
@@ -137,7 +187,10 @@ int main(void)
 		cmocka_unit_test(test_endpoint_format),
 		cmocka_unit_test(test_longest),
 		cmocka_unit_test(test_conn_format),
+		cmocka_unit_test(test_pending_format),
 		cmocka_unit_test(test_v4_mapped),
+		cmocka_unit_test(test_ipv4),
+		cmocka_unit_test(test_link_local),
 		cmocka_unit_test(test_ipv4_on_wire),
 		cmocka_unit_test(test_clear),
 	};

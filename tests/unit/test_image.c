@@ -228,6 +228,67 @@ static void test_broken_records(void **state)
 	unit_bytes_clear(&good);
 }
 
+/* A record full of empty sub-messages, each `size` bytes of `tag` and a length of 0. */
+static void add_empty_messages(struct unit_bytes *bytes, const char *tag, size_t size)
+{
+	size_t len = HF_MAX_RECORD / size * size;
+	uint8_t *record = calloc(1, 4 + len);
+
+	assert_non_null(record);
+	hf_put_le32(record, (uint32_t)len);
+	for (size_t at = 0; at < len; at += size)
+		memcpy(record + 4 + at, tag, size - 1);
+	unit_bytes_add(bytes, record, 4 + len);
+	free(record);
+}
+
+/* As many as there may be, each of them whole. */
+static void test_most_pending(void **state)
+{
+	struct hf_pending *pending = calloc(HF_MAX_PENDING, sizeof(*pending));
+	struct sample sample;
+	struct unit_bytes bytes;
+	struct hf_image image;
+	struct hf_error err = HF_ERROR_INIT;
+
+	(void)state;
+	assert_non_null(pending);
+	for (uint32_t i = 0; i < HF_MAX_PENDING; i++)
+		pending[i] = (struct hf_pending){HF_FAMILY_IPV6, HF_TCP_ESTABLISHED,
+			unit_v6((uint8_t)i, 65535), unit_v6((uint8_t)(i >> 8), 65535)};
+	make_sample(&sample);
+	sample.image.pending = pending;
+	sample.image.n_pending = HF_MAX_PENDING;
+	write_sample(&sample, &bytes);
+	if (read_image(&bytes, bytes.len, &image, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_same_as_sample(&image, &sample, &bytes);
+	hf_image_clear(&image);
+	unit_bytes_clear(&bytes);
+	free(pending);
+}
+
+/* A small file must not take much memory: its messages are counted before they are made. */
+static void test_memory(void **state)
+{
+	struct sample sample;
+	struct unit_bytes good, bytes = {.data = NULL};
+
+	(void)state;
+	make_sample(&sample);
+	write_sample(&sample, &good);
+	unit_bytes_add(&bytes, good.data, START);
+	add_empty_messages(&bytes, "\x32", 2); /* Header.pending */
+	assert_refused(&bytes, bytes.len, -EBADMSG, "header", "takes too much memory");
+
+	bytes.len = 0;
+	unit_bytes_add(&bytes, good.data, START + 4 + hf_get_le32(good.data + START));
+	add_empty_messages(&bytes, "\xca\x01", 3); /* Socket.holders */
+	assert_refused(&bytes, bytes.len, -EBADMSG, "socket 1", "takes too much memory");
+	unit_bytes_clear(&bytes);
+	unit_bytes_clear(&good);
+}
+
 struct failing {
 	struct unit_bytes *bytes;
 	size_t fails_at;
@@ -350,6 +411,49 @@ static void test_writer_refuses(void **state)
 	unit_bytes_clear(&bytes);
 }
 
+static void assert_header_refused(const struct hf_image *image, const char *text)
+{
+	struct unit_bytes bytes = {.data = NULL};
+	struct hf_output out = {.write = unit_bytes_write, .context = &bytes};
+	struct hf_image_writer writer;
+	struct hf_error err = HF_ERROR_INIT;
+
+	assert_int_equal(hf_image_write_header(&writer, &out, image, &err), -EBADMSG);
+	assert_contains(err.text, text);
+	assert_int_equal(bytes.len, 0);
+	unit_bytes_clear(&bytes);
+}
+
+/* The reader's own check of the header. */
+static void test_writer_refuses_header(void **state)
+{
+	struct sample sample;
+	struct hf_image *image = &sample.image;
+
+	(void)state;
+	make_sample(&sample);
+	image->n_conns = HF_MAX_CONNS + 1;
+	assert_header_refused(image, "sockets: 1048577, but");
+	make_sample(&sample);
+	image->n_pending = HF_MAX_PENDING + 1;
+	assert_header_refused(image, "pending: 65537, but");
+	make_sample(&sample);
+	sample.pending[1].peer.port = 0;
+	assert_header_refused(image, "pending 2: peer: the port is 0");
+	make_sample(&sample);
+	sample.pending[0].family = (enum hf_family)10;
+	assert_header_refused(image, "pending 1: family: ");
+	make_sample(&sample);
+	memset(image->id, 0, sizeof(image->id));
+	assert_header_refused(image, "id: ");
+	make_sample(&sample);
+	image->writer[3] = '\n';
+	assert_header_refused(image, "writer: has a character");
+	make_sample(&sample);
+	memset(image->writer, 'w', sizeof(image->writer));
+	assert_header_refused(image, "writer: is too long");
+}
+
 /* A socket within all limits can still be too much for one record. */
 static void test_writer_record_limit(void **state)
 {
@@ -404,9 +508,12 @@ int main(void)
 		cmocka_unit_test(test_start),
 		cmocka_unit_test(test_checksum),
 		cmocka_unit_test(test_broken_records),
+		cmocka_unit_test(test_most_pending),
+		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_read_error),
 		cmocka_unit_test(test_write_error),
 		cmocka_unit_test(test_writer_refuses),
+		cmocka_unit_test(test_writer_refuses_header),
 		cmocka_unit_test(test_writer_record_limit),
 		cmocka_unit_test(test_id_format),
 	};
