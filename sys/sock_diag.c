@@ -63,10 +63,10 @@ static int take(const struct nlmsghdr *header, void *context)
 		&sock->local, &msg->id, msg->id.idiag_src, msg->id.idiag_sport, msg->idiag_family);
 	set_endpoint(
 		&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport, msg->idiag_family);
-	mnl_attr_for_each(
-		attr, header, sizeof(*msg)) if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&
-						mnl_attr_get_payload_len(attr) >= 1) sock->v6only =
-		mnl_attr_get_u8(attr);
+	mnl_attr_for_each (attr, header, sizeof(*msg))
+		if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&
+			mnl_attr_get_payload_len(attr) >= 1)
+			sock->v6only = mnl_attr_get_u8(attr);
 	return MNL_CB_OK;
 }
 
