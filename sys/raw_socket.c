@@ -17,7 +17,7 @@ static int open_one(int netns, int domain, struct hf_error *err)
 	const unsigned int mark = HF_MARK;
 
 	if (sock < 0)
-		return hf_error_context(err, "cannot open a raw socket");
+		return hf_error_context(err, sock, "cannot open a raw socket");
 	if (setsockopt(sock, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return hf_error_sys(err, -errno, "cannot mark a raw socket's packets");
 	return hf_steal_fd(&sock);

@@ -69,10 +69,8 @@ static int take(const struct nlmsghdr *header, void *context)
 	set_endpoint(
 		&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport, msg->idiag_family);
 	sock->unacked = sock->state == HF_TCP_LISTEN ? 0 : msg->idiag_wqueue;
-	/* clang-format off */
-	mnl_attr_for_each(attr, header, sizeof(*msg))
+	mnl_attr_for_each (attr, header, sizeof(*msg))
 		take_attribute(sock, attr);
-	/* clang-format on */
 	return MNL_CB_OK;
 }
 

@@ -20,6 +20,9 @@ from harness.peer import Peer
 from harness.proc import run
 from harness.programs import Missing, program
 
+# Its assertions shall show what they compared.
+pytest.register_assert_rewrite("harness.cases")
+
 STRICT = os.environ.get("HOLDFAST_TEST_STRICT") == "1"
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the integration tests and the demo are made of.
 
+closing   what "with" needs
+cases     sets of connections, types of the fixtures
 programs  where the built programs are
 proc      running commands and ending processes
 net       two network namespaces and a cable
