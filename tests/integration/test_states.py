@@ -207,8 +207,11 @@ class Outcome:
                 self.complaints[pair.id].append(f"{what}: {type(error).__name__}: {error}")
 
     def all(self, what: str) -> None:
+        """Fails them all; the first one says it at length."""
+        short = what
         for found in self.complaints.values():
-            found.append(what)
+            found.append(short)
+            short = f"{what.splitlines()[0]} (the first case of this place says more)"
 
 
 def compare(pair: Pair) -> None:
