@@ -113,9 +113,8 @@ def addresses(ns: Netns) -> dict[str, str]:
 
 
 def make_ends(net: Network, a: Control, b: Control) -> Ends:
-    return Ends(
-        a, b, addresses(net.container), addresses(net.peer), Blocks(net.container), Blocks(net.peer)
-    )
+    a_hosts, b_hosts = addresses(net.container), addresses(net.peer)
+    return Ends(a, b, a_hosts, b_hosts, Blocks(net.container), Blocks(net.peer))
 
 
 def there(*tasks: AgentTask) -> None:
