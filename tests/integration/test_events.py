@@ -236,7 +236,7 @@ def blocked_in_recv(w: World) -> Iterator[None]:
 
 
 def blocked_in_recv_with_timeout(w: World) -> Iterator[None]:
-    """SO_RCVTIMEO. That the wait is broken off with EINTR is CRIU's way, and Python tries again."""
+    """SO_RCVTIMEO. CRIU breaks such a wait off with EINTR, and Python tries again."""
     a, b = w.pair("rcvtimeo")
     w.a.run(
         "conns['rcvtimeo'].sock.setsockopt("

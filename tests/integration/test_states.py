@@ -113,9 +113,8 @@ def addresses(ns: Netns) -> dict[str, str]:
 
 
 def make_ends(net: Network, a: Control, b: Control) -> Ends:
-    return Ends(
-        a, b, addresses(net.container), addresses(net.peer), Blocks(net.container), Blocks(net.peer)
-    )
+    a_hosts, b_hosts = addresses(net.container), addresses(net.peer)
+    return Ends(a, b, a_hosts, b_hosts, Blocks(net.container), Blocks(net.peer))
 
 
 def there(*tasks: AgentTask) -> None:
@@ -207,8 +206,11 @@ class Outcome:
                 self.complaints[pair.id].append(f"{what}: {type(error).__name__}: {error}")
 
     def all(self, what: str) -> None:
+        """Fails them all; the first one says it at length."""
+        short = what
         for found in self.complaints.values():
-            found.append(what)
+            found.append(short)
+            short = f"{what.splitlines()[0]} (the first case of this place says more)"
 
 
 def compare(pair: Pair) -> None:

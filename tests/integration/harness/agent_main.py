@@ -211,13 +211,6 @@ class Conn:
                 raise AssertionError(f"{now} bytes to be read, not {length}")
             time.sleep(0.005)
 
-    def wait_outq(self, length: int, timeout: float = PATIENCE) -> None:
-        end = time.monotonic() + timeout
-        while (now := self.outq()) != length:
-            if time.monotonic() > end:
-                raise AssertionError(f"{now} bytes not acknowledged, instead of {length}")
-            time.sleep(0.005)
-
     def names(self) -> tuple[Any, Any]:
         """Our address and the peer's, or why there is none."""
         found: list[Any] = []
@@ -538,11 +531,6 @@ def setns(path: str) -> None:
     """Into another network namespace, for the calling thread."""
     with open(path, "rb") as file:
         os.setns(file.fileno(), os.CLONE_NEWNET)
-
-
-def prctl(*args: int) -> int:
-    result: int = ctypes.CDLL(None).prctl(*args)
-    return result
 
 
 def main() -> NoReturn:

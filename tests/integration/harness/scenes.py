@@ -38,7 +38,6 @@ class World:
     a: AgentTask
     b: PeerAgent
     blocks: Blocks  # at the peer
-    count: int = 0
     streams: int = 0
     host: str = field(init=False)
 

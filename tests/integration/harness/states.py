@@ -18,9 +18,9 @@ meant; "b" is its peer.
   a.err      a takes its pending error
 
 What follows after the restore, where it is not simply "finish", which brings every connection to
-its orderly end: data (a reads what b has sent), eof, recv=ERROR, send=ERROR, option=ERROR (SO_ERROR)
-("recv=" and so on: none), connect (a's socket makes a connection), accept (a's socket is made a
-listener).
+its orderly end: data (a reads what b has sent), eof, recv=ERROR, send=ERROR, option=ERROR (what
+SO_ERROR tells; "option=": none), connect (a's socket makes a connection), accept (a's socket is
+made a listener).
 """
 
 from __future__ import annotations
