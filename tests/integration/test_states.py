@@ -3,8 +3,8 @@
 
 All cases of a place are in one checkpoint; harness/states.py explains their words. Each is also
 driven without any checkpoint ("nowhere"), which shows that what is expected here is what programs
-see. HOLDFAST_TEST_MODE=stock shows what CRIU's own support makes of them; -k makes only the
-chosen cases.
+see. All is done with holdfast, and with CRIU's own tcp-established and holdfast beside it;
+HOLDFAST_TEST_MODE=stock shows what CRIU makes of them alone; -k makes only the chosen cases.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import pytest
 from harness import checks, matrix
 from harness.agent import AgentTask, Control, PeerAgent
 from harness.blocks import Blocks
-from harness.mode import Mode
+from harness.mode import CHOSEN, MODES, Mode
 from harness.net import Netns, Network
-from harness.scenes import chosen_mode
 from harness.states import FAMILIES, Case, Ends, Pair
 
 CASES = [
@@ -243,17 +242,18 @@ def run_place(world: World, outcome: Outcome) -> None:
 
 def chosen(request: pytest.FixtureRequest, place: str) -> list[tuple[Case, str]]:
     """The cases of this session in this place, each with a family."""
-    found = []
+    found = {}
     for item in request.session.items:
         params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
         if params.get("place") == place:
-            found.append((params["case"], params["family"]))
-    return found
+            found[params["case"], params["family"]] = None
+    return list(found)
 
 
-@pytest.fixture(scope="module")
-def state_mode() -> Mode:
-    return chosen_mode()
+@pytest.fixture(scope="module", params=CHOSEN)
+def state_mode(request: pytest.FixtureRequest) -> Mode:
+    made: Mode = MODES[request.param]()
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def holdfast(libdir: Path | str | None = None) -> Mode:
     return Mode("holdfast", ("tcp-close", "network-lock skip", f"libdir {where}"))
 
 
+def established(libdir: Path | str | None = None) -> Mode:
+    """CRIU carries the connections' state and locks them, with the plugin beside it."""
+    where = libdir or plugin_dir()
+    return Mode("established", ("tcp-established", "network-lock nftables", f"libdir {where}"))
+
+
 def stock(network_lock: str = "nftables") -> Mode:
     """CRIU's own support, without the plugin."""
     return Mode("stock", ("tcp-established", f"network-lock {network_lock}"))
+
+
+MODES = {"holdfast": holdfast, "established": established, "stock": stock}
+# Tests of everything that CRIU can do are made in the first two, or in those named here.
+CHOSEN = os.environ.get("HOLDFAST_TEST_MODE", "holdfast established").split()

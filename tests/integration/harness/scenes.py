@@ -9,7 +9,6 @@ each is a test of its own.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from . import checks, mode
+from . import checks
 from .agent import AgentTask, Control, PeerAgent, RemoteConn
 from .blocks import Blocks
 from .criu import Arrangement
-from .mode import Mode
+from .mode import CHOSEN, MODES, Mode
 from .net import Network
 
 PORT = 7500
@@ -70,7 +69,8 @@ class World:
 Scene = Callable[[World], Iterator[None]]
 
 # "nowhere" is without any checkpoint: it shows that a scene expects what programs see.
-WHERES = ("nowhere", "shared", "external")
+PLACES = ("shared", "external")
+WHERES = ("nowhere", *(f"{place}-{name}" for name in CHOSEN for place in PLACES))
 
 
 def name_of(scene: Scene) -> str:
@@ -129,19 +129,13 @@ def chosen(request: pytest.FixtureRequest, where: str) -> list[Scene]:
 def make_stage(request: pytest.FixtureRequest, work: Path) -> Iterator[Stage]:
     """What a module's fixture "stage", with the params WHERES, consists of."""
     where: str = request.param
-    arrangement: Arrangement = "shared" if where == "shared" else "external"
-    with world(work, chosen_mode(), arrangement) as made:
+    place, _, options = where.partition("-")
+    arrangement: Arrangement = "shared" if place == "shared" else "external"
+    with world(work, MODES[options or CHOSEN[0]](), arrangement) as made:
         stage = Stage(made, where)
         stage.set_up(chosen(request, where))
         stage.there_and_back()
         yield stage
-
-
-def chosen_mode() -> Mode:
-    """The plugin's; with HOLDFAST_TEST_MODE=stock CRIU's own support, to compare."""
-    if os.environ.get("HOLDFAST_TEST_MODE") == "stock":
-        return mode.stock()
-    return mode.holdfast(os.environ.get("HOLDFAST_LIBDIR"))
 
 
 @contextlib.contextmanager
