@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#define MAX_MS             60000
+#define ORPHAN_TIMEOUT_MS 200
+
 /* A piece of the text, without blanks around it. */
 struct span {
 	const char *at;
@@ -48,12 +51,36 @@ static bool set_mode(struct hf_config *config, struct span value)
 	return set_on_off(&config->on, value);
 }
 
+/* Milliseconds, up to a minute. */
+static bool set_ms(unsigned int *to, struct span value)
+{
+	unsigned int ms = 0;
+
+	if (value.len == 0)
+		return false;
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.at[i] < '0' || value.at[i] > '9')
+			return false;
+		ms = 10 * ms + (unsigned int)(value.at[i] - '0');
+		if (ms > MAX_MS)
+			return false;
+	}
+	*to = ms;
+	return true;
+}
+
+static bool set_orphan_timeout(struct hf_config *config, struct span value)
+{
+	return set_ms(&config->orphan_timeout_ms, value);
+}
+
 static const struct key {
 	const char *name;
 	bool (*set)(struct hf_config *config, struct span value);
 	const char *values; /* for the error */
 } keys[] = {
 	{"mode", set_mode, "on or off"},
+	{"orphan-timeout", set_orphan_timeout, "from 0 to 60000 (milliseconds)"},
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -86,7 +113,7 @@ static int set_line(struct hf_config *config, struct span line, uint32_t *seen, 
 
 struct hf_config hf_config_defaults(void)
 {
-	return (struct hf_config){.on = true};
+	return (struct hf_config){.on = true, .orphan_timeout_ms = ORPHAN_TIMEOUT_MS};
 }
 
 int hf_config_parse(struct hf_config *config, const char *name, const char *text, size_t len,

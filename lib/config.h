@@ -13,6 +13,7 @@
 
 struct hf_config {
 	bool on; /* mode: false leaves CRIU alone, as if the plugin were not there */
+	unsigned int orphan_timeout_ms; /* orphan-timeout: how long closed connections may drain */
 };
 
 /* The values that hold where nothing is configured. */

@@ -81,6 +81,7 @@ enum hf_closed {
 	HF_CLOSED_FINISHED,    /* the connection is over: what is queued, then end of file */
 	HF_CLOSED_RESET,       /* the same, but then ECONNRESET once before the end of file */
 	HF_CLOSED_REFUSED,     /* connect() failed and the owner was not told yet: ECONNREFUSED */
+	HF_CLOSED_DISCONNECTED, /* by connect(AF_UNSPEC), and not told of the reset: ECONNRESET */
 	HF_CLOSED_KINDS
 };
 

@@ -169,10 +169,12 @@ static int check_receive(
 static int check_negotiated(
 	const struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_error *err)
 {
+	/* The clock of a SYN is there before timestamps are agreed upon. */
+	if (!row->connected && (conn->timestamp || conn->usec_timestamps))
+		return surplus(conn, "timestamp", err);
 	if (!row->stream)
 		return conn->mss_clamp || conn->has_wscale || conn->snd_wscale ||
-				       conn->rcv_wscale || conn->has_sack || conn->has_timestamps ||
-				       conn->usec_timestamps || conn->timestamp
+				       conn->rcv_wscale || conn->has_sack || conn->has_timestamps
 			       ? surplus(conn, "negotiated options", err)
 			       : 0;
 	if (conn->mss_clamp == 0 || conn->mss_clamp > UINT16_MAX)
@@ -191,14 +193,15 @@ static int check_window(
 	const struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_error *err)
 {
 	const struct hf_window *window = &conn->window;
+	uint32_t rcv_nxt = conn->recv.seq + row->peer_fin;
 
 	if (!hf_has_window(row))
 		return all_zero(window, sizeof(*window)) ? 0 : surplus(conn, "window", err);
 	if (window->max_window < window->snd_wnd)
 		return bad(err, "window", "max_window is smaller than snd_wnd");
-	if (seq_after(window->snd_wl1, conn->recv.seq + window->rcv_wnd))
+	if (seq_after(window->snd_wl1, rcv_nxt + window->rcv_wnd))
 		return bad(err, "window", "snd_wl1 lies beyond the receive window");
-	if (seq_after(window->rcv_wup, conn->recv.seq))
+	if (seq_after(window->rcv_wup, rcv_nxt))
 		return bad(err, "window", "rcv_wup lies after the next sequence number expected");
 	return 0;
 }

@@ -397,15 +397,15 @@ static int end_rule(struct rule *rule, struct builder *builder, struct hf_error 
 }
 
 /* meta mark HF_MARK accept */
-static int add_mark_rule(struct builder *builder, const char *chain, struct hf_error *err)
+static int add_mark_rule(struct builder *builder, const char *chain, uint32_t mark,
+	uint32_t decision, struct hf_error *err)
 {
-	const uint32_t mark = HF_MARK;
 	struct rule rule;
 
 	begin_rule(&rule, builder, chain);
 	load_meta(&rule, NFT_META_MARK);
 	compare(&rule, &mark, sizeof(mark));
-	verdict(&rule, NF_ACCEPT);
+	verdict(&rule, decision);
 	return end_rule(&rule, builder, err);
 }
 
@@ -531,9 +531,11 @@ static int add_everything(struct builder *builder, const struct hf_lock *lock, s
 	if (ret == 0)
 		ret = add_chain(builder, "output", NF_INET_LOCAL_OUT, err);
 	if (ret == 0)
-		ret = add_mark_rule(builder, "input", err);
+		ret = add_mark_rule(builder, "input", HF_MARK, NF_ACCEPT, err);
 	if (ret == 0)
-		ret = add_mark_rule(builder, "output", err);
+		ret = add_mark_rule(builder, "output", HF_MARK, NF_ACCEPT, err);
+	if (ret == 0)
+		ret = add_mark_rule(builder, "output", HF_MARK_MUTE, NF_DROP, err);
 	if (ret == 0)
 		ret = add_loopback_rule(builder, err);
 	for (int kind = 0; kind < N_SETS && ret == 0; kind++) {

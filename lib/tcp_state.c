@@ -12,11 +12,12 @@
 #define PEER_FIN HF_STEP_PEER_FIN
 #define PEER_ACK HF_STEP_PEER_ACK
 #define PEER_RST HF_STEP_PEER_RST
+#define DISCONNECT HF_STEP_DISCONNECT
 #define WINDOW   HF_STEP_WINDOW
 
 /*
  * UNSENT comes before the peer's FIN in CLOSING and after it in LAST-ACK: the order of the two FINs
- * is all that tells these states apart. OUR_FIN does nothing where UNSENT has queued it.
+ * is all that tells these states apart.
  */
 /* clang-format off */
 static const struct hf_tcp_row rows[] = {
@@ -53,6 +54,9 @@ static const struct hf_tcp_row rows[] = {
 	{.state = HF_TCP_CLOSE, .closed = HF_CLOSED_REFUSED,
 		.faked_peer = true,
 		.steps = {SYN, PEER_RST}},
+	{.state = HF_TCP_CLOSE, .closed = HF_CLOSED_DISCONNECTED,
+		.faked_peer = true,
+		.steps = {CONNECT, DISCONNECT}},
 	{.state = HF_TCP_LISTEN},
 };
 /* clang-format on */
@@ -65,6 +69,32 @@ const struct hf_tcp_row *hf_tcp_row(enum hf_tcp_state state, enum hf_closed clos
 	return NULL;
 }
 
+static const struct {
+	enum hf_tcp_state from;
+	enum hf_step step;
+	enum hf_tcp_state to;
+} edges[] = {
+	{HF_TCP_CLOSE, CONNECT, HF_TCP_ESTABLISHED},
+	{HF_TCP_CLOSE, SYN, HF_TCP_SYN_SENT},
+	{HF_TCP_ESTABLISHED, OUR_FIN, HF_TCP_FIN_WAIT1},
+	{HF_TCP_ESTABLISHED, PEER_FIN, HF_TCP_CLOSE_WAIT},
+	{HF_TCP_ESTABLISHED, PEER_RST, HF_TCP_CLOSE},
+	{HF_TCP_ESTABLISHED, DISCONNECT, HF_TCP_CLOSE},
+	{HF_TCP_SYN_SENT, PEER_RST, HF_TCP_CLOSE},
+	{HF_TCP_FIN_WAIT1, PEER_ACK, HF_TCP_FIN_WAIT2},
+	{HF_TCP_FIN_WAIT1, PEER_FIN, HF_TCP_CLOSING},
+	{HF_TCP_CLOSE_WAIT, OUR_FIN, HF_TCP_LAST_ACK},
+	{HF_TCP_LAST_ACK, PEER_ACK, HF_TCP_CLOSE},
+};
+
+enum hf_tcp_state hf_tcp_after(enum hf_tcp_state state, enum hf_step step)
+{
+	for (size_t i = 0; i < sizeof(edges) / sizeof(edges[0]); i++)
+		if (edges[i].from == state && edges[i].step == step)
+			return edges[i].to;
+	return state;
+}
+
 const char *hf_closed_name(enum hf_closed closed)
 {
 	switch (closed) {
@@ -74,6 +104,8 @@ const char *hf_closed_name(enum hf_closed closed)
 		return "reset";
 	case HF_CLOSED_REFUSED:
 		return "refused";
+	case HF_CLOSED_DISCONNECTED:
+		return "disconnected";
 	default:
 		return "";
 	}

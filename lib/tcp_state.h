@@ -37,11 +37,12 @@ enum hf_step {
 	HF_STEP_SYN,      /* connect() outside repair mode, with the old initial sequence number */
 	HF_STEP_RECEIVED, /* fill the receive queue */
 	HF_STEP_SENT,     /* fill the send queue, up to where it was sent */
-	HF_STEP_UNSENT,   /* fill the rest of it, and our FIN where that was not sent either */
-	HF_STEP_OUR_FIN,  /* shutdown(SHUT_WR) in repair mode: a FIN that counts as sent */
+	HF_STEP_UNSENT,   /* fill the rest of it */
+	HF_STEP_OUR_FIN,  /* shutdown(SHUT_WR), in repair mode if the FIN was sent */
 	HF_STEP_PEER_FIN, /* a segment of the peer: FIN that acknowledges nothing new */
 	HF_STEP_PEER_ACK, /* a segment of the peer: acknowledges our FIN */
 	HF_STEP_PEER_RST, /* a segment of the peer: RST; for a SYN, RST and ACK */
+	HF_STEP_DISCONNECT, /* connect(AF_UNSPEC) outside repair mode */
 	HF_STEP_WINDOW,   /* TCP_REPAIR_WINDOW: all five values as they were */
 };
 #define HF_MAX_STEPS 8
@@ -65,6 +66,10 @@ struct hf_tcp_row {
  * can be (TIME-WAIT), or which holdfast does not save (SYN-RECEIVED).
  */
 const struct hf_tcp_row *hf_tcp_row(enum hf_tcp_state state, enum hf_closed closed);
+
+/* The state that a step leads to from `state`, by the diagram above; `state` where it does not change
+ * it. */
+enum hf_tcp_state hf_tcp_after(enum hf_tcp_state state, enum hf_step step);
 
 /* "finished" and so on; "" for HF_CLOSED_UNCONNECTED. */
 const char *hf_closed_name(enum hf_closed closed);

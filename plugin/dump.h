@@ -3,8 +3,7 @@
 #define HF_PLUGIN_DUMP_H
 
 /*
- * The dump of all TCP connections of a frozen process tree: lock, barrier, repair mode, read,
- * write.
+ * The dump of all TCP sockets of a frozen process tree: collect, lock, barrier, read, write.
  *
  * hf_dump() ends in one of two ways: 0, and then either hf_dump_commit() or hf_dump_rollback() must
  * follow; or an error, and then everything is as it was.
@@ -13,27 +12,30 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/config.h"
 #include "lib/error.h"
 #include "lib/image.h"
+#include "plugin/drain.h"
 #include "sys/task_fds.h"
 
 struct hf_dump {
 	struct hf_tree tree;
 	struct hf_image image;
-	int *socks; /* one a record of the image; -1: only named there, not read */
+	int *socks; /* one a record of the image; -1: not needed any more */
 	int netns;
 	int image_dir;
+	struct hf_orphans orphans;
 	int guardian; /* control fd, -1: none */
 	bool locked;
 	bool has_image;
-	uint32_t n_frozen;  /* the first so many records have their sockets in repair mode */
 	uint64_t lock_us;   /* rules and barrier */
-	uint64_t read_us;   /* repair mode, reading, writing */
+	uint64_t read_us;   /* reading and writing */
 	uint64_t frozen_us; /* all of hf_dump() */
 };
 
 /* Dumps the tree of `root` into image_dir. *dump is set up by this. */
-int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, struct hf_error *err);
+int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_config *config,
+	struct hf_error *err);
 
 /* True if the task was part of what hf_dump() saw. */
 bool hf_dump_has_task(const struct hf_dump *dump, pid_t pid);

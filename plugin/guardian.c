@@ -59,8 +59,7 @@ static void become_quiet(const struct hf_guarded *guarded, int control, int pidf
 	keep[n++] = pidfd;
 	keep[n++] = guarded->netns;
 	for (uint32_t i = 0; i < guarded->n; i++)
-		if (guarded->socks[i] >= 0)
-			keep[n++] = guarded->socks[i];
+		keep[n++] = guarded->socks[i].fd;
 	close_others(keep, n);
 	free(keep);
 	for (int fd = open("/dev/null", O_RDWR); fd >= 0 && fd < 2; fd = open("/dev/null", O_RDWR))
@@ -70,17 +69,14 @@ static void become_quiet(const struct hf_guarded *guarded, int control, int pidf
 static void thaw_all(const struct hf_guarded *guarded)
 {
 	for (uint32_t i = 0; i < guarded->n; i++)
-		if (guarded->socks[i] >= 0)
-			hf_tcp_thaw(guarded->socks[i], guarded->conns[i].reuseaddr, NULL);
+		hf_tcp_thaw(guarded->socks[i].fd, guarded->socks[i].reuseaddr, NULL);
 }
 
 static void silence_all(const struct hf_guarded *guarded)
 {
 	for (uint32_t i = 0; i < guarded->n; i++) {
-		if (guarded->socks[i] < 0)
-			continue;
-		hf_tcp_freeze(guarded->socks[i], NULL);
-		close(guarded->socks[i]);
+		hf_tcp_freeze(guarded->socks[i].fd, NULL);
+		close(guarded->socks[i].fd);
 	}
 }
 

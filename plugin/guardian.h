@@ -4,15 +4,17 @@
 
 /*
  * A process of its own that sees a dump through to its end, whatever becomes of CRIU. It holds a
- * duplicate of every socket that is dumped, the network namespace and a pidfd of the root task, and
+ * duplicate of every connection's socket, the network namespace and a pidfd of the root task, and
  * ends by one of:
  *
  *   CRIU ends without hf_guardian_commit()     -> repair mode off, lock removed: the application
- * goes on commit, then CRIU ends, the root task lives -> lock removed: the application goes on
- *   commit, then the root task dies             -> repair mode on, sockets closed: no packet is
- * sent; the lock stays hf_guardian_dismiss()                       -> nothing: the plugin has put
- * everything back itself
+ *                                                 goes on
+ *   commit, then CRIU ends, the root task lives -> lock removed: the application goes on
+ *   commit, then the root task dies            -> repair mode on, sockets closed: no packet is
+ *                                                 sent; the lock stays
+ *   hf_guardian_dismiss()                      -> nothing: the plugin has put everything back itself
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -20,12 +22,16 @@
 #include "lib/error.h"
 #include "lib/image.h"
 
+struct hf_guarded_sock {
+	int fd;
+	bool reuseaddr; /* SO_REUSEADDR, which repair mode takes for itself */
+};
+
 struct hf_guarded {
 	uint8_t id[HF_ID_SIZE]; /* of the lock */
 	pid_t root;
 	int netns;
-	const int *socks;            /* -1: none for this record */
-	const struct hf_conn *conns; /* reuseaddr is used */
+	const struct hf_guarded_sock *socks; /* the connections */
 	uint32_t n;
 };
 

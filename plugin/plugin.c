@@ -18,7 +18,7 @@
 
 /* CRIU's hooks have no context argument: this is the one operation that the process is about. */
 static struct {
-	bool on;
+	struct hf_config config;
 	bool started; /* the first task's hook was called */
 	struct hf_dump dump;
 	struct hf_restore restore;
@@ -28,7 +28,8 @@ static struct {
 static int fail(const char *what, const struct hf_error *err)
 {
 	hf_log_error("%s: %s", what, err->text);
-	return err->code < 0 ? err->code : -EINVAL;
+	/* -EOPNOTSUPP is the same number as -ENOTSUP, with which CRIU would go on. */
+	return err->code < 0 && err->code != -ENOTSUP ? err->code : -EINVAL;
 }
 
 static int init_dump(void)
@@ -61,12 +62,10 @@ static int init_restore(void)
 static int init(int stage)
 {
 	struct hf_error err = HF_ERROR_INIT;
-	struct hf_config config;
 
-	if (hf_config_load(&config, &err) < 0)
+	if (hf_config_load(&the.config, &err) < 0)
 		return fail("bad configuration", &err);
-	the.on = config.on;
-	if (!the.on) {
+	if (!the.config.on) {
 		hf_log_info("switched off by the configuration");
 		return 0;
 	}
@@ -75,17 +74,30 @@ static int init(int stage)
 	return stage == CR_PLUGIN_STAGE__RESTORE ? init_restore() : 0;
 }
 
+static void warn_of_orphans(const struct hf_orphans *orphans)
+{
+	if (orphans->n == 0)
+		return;
+	hf_log_warn("%u connections that the program has closed still had %llu bytes to send "
+		    "after %llu ms, and are not saved:",
+		orphans->n, (unsigned long long)orphans->bytes,
+		(unsigned long long)orphans->waited_us / 1000);
+	for (uint32_t i = 0; i < orphans->n && i < HF_ORPHANS_NAMED; i++)
+		hf_log_warn("  %s", orphans->named[i]);
+}
+
 /* Called for every task of the frozen tree, the root first; the first call does it all. */
 static int checkpoint_devices(int pid)
 {
 	struct hf_error err = HF_ERROR_INIT;
 
-	if (!the.on)
+	if (!the.config.on)
 		return -ENOTSUP;
 	if (!the.started) {
-		if (hf_dump(&the.dump, pid, criu_get_image_dir(), &err) < 0)
+		if (hf_dump(&the.dump, pid, criu_get_image_dir(), &the.config, &err) < 0)
 			return fail("dump refused, nothing was changed", &err);
 		the.started = true;
+		warn_of_orphans(&the.dump.orphans);
 	}
 	if (!hf_dump_has_task(&the.dump, pid)) {
 		hf_log_error("task %d appeared during the dump", pid);

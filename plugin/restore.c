@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "plugin/lock.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
@@ -17,23 +17,11 @@
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
 
-static bool needs_lock(const struct hf_image *image)
-{
-	return image->n_conns > 0;
-}
-
 static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 {
-	char comment[96];
-	struct hf_lock rules = {.comment = comment,
-		.conns = restore->image.conns,
-		.n_conns = restore->image.n_conns};
 	uint64_t start = hf_now_us();
-	int ret;
+	int ret = hf_lock_image(netns, &restore->image, "restore", err);
 
-	memcpy(rules.id, restore->image.id, HF_ID_SIZE);
-	snprintf(comment, sizeof(comment), "holdfast: restore, pid %d", (int)getpid());
-	ret = hf_net_lock(netns, &rules, err);
 	if (ret < 0)
 		return ret;
 	restore->locked = true;
@@ -58,7 +46,7 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_erro
 	if (restore->file < 0)
 		return restore->file;
 	ret = hf_image_file_read(restore->file, &restore->image, err);
-	if (ret == 0 && needs_lock(&restore->image)) {
+	if (ret == 0 && restore->image.n_conns > 0) {
 		netns = target_netns(restore, err);
 		/* Not there yet, or not to be told which: the lock is taken when the tasks exist.
 		 */
@@ -79,6 +67,7 @@ struct target {
 	int netns;
 	int *socks; /* -1: not taken yet, or left alone */
 	struct hf_queues queues;
+	struct hf_raw raw;
 };
 
 static int get_socket(const struct target *target, const struct hf_conn *conn, struct hf_error *err)
@@ -114,8 +103,13 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 {
 	const struct hf_conn *conn = &target->restore->image.conns[i];
 	int file = target->restore->file;
-	hf_autoclose int sock = get_socket(target, conn, err);
+	hf_autoclose int sock = -1;
 	int ret;
+
+	/* Nothing to build, but what CRIU does by itself. */
+	if (hf_tcp_row(conn->state, conn->closed)->steps[0] == HF_STEP_END)
+		return 0;
+	sock = get_socket(target, conn, err);
 
 	if (sock < 0)
 		return sock;
@@ -128,7 +122,8 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 			target->queues.send, conn->send.len, err);
 	/* From here on a failure must not close the socket in any other state than repair mode. */
 	if (ret == 0)
-		ret = hf_tcp_rebuild(sock, conn, target->queues.recv, target->queues.send, err);
+		ret = hf_tcp_rebuild(sock, conn, target->queues.recv, target->queues.send,
+			&target->raw, err);
 	if (ret == 1)
 		target->restore->n_kept++;
 	else
@@ -142,17 +137,33 @@ static int rebuild_all(struct target *target, struct hf_error *err)
 	int ret = 0;
 
 	for (uint32_t i = 0; i < target->restore->image.n_conns && ret == 0; i++) {
-		const struct hf_conn *conn = &target->restore->image.conns[i];
-
-		/* CRIU restores listeners and closed sockets itself. */
-		if (!hf_tcp_row(conn->state, conn->closed)->connected)
-			continue;
 		ret = rebuild_one(target, i, err);
 		if (ret < 0)
 			hf_error_context(err, ret, "record %u", i + 1);
 	}
 	target->restore->rebuild_us = hf_now_us() - start;
 	return ret;
+}
+
+/*
+ * The client of a connection that nobody had accepted is waiting for an answer that never comes. A
+ * segment that cannot be right makes it say where it stands (RFC 9293 section 3.10.7.4: an
+ * acknowledgement), and the kernel answers that with an RST, since there is no such connection here.
+ * So its sequence numbers need not be known.
+ */
+static void reset_pending(struct target *target)
+{
+	const struct hf_image *image = &target->restore->image;
+
+	for (uint32_t i = 0; i < image->n_pending; i++) {
+		const struct hf_pending *pending = &image->pending[i];
+		const struct hf_segment segment = {.family = pending->family,
+			.from = pending->local,
+			.to = pending->peer,
+			.flags = HF_SEGMENT_ACK};
+
+		hf_raw_send(&target->raw, &segment, NULL);
+	}
 }
 
 /* After the unlock: an error here concerns one connection, and the others go on. */
@@ -184,6 +195,7 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	target->netns = hf_netns_open(root, err);
 	if (target->netns < 0)
 		return target->netns;
+	target->raw = HF_RAW_INIT(target->netns);
 	target->socks = malloc((restore->image.n_conns + 1) * sizeof(*target->socks));
 	if (!target->socks)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
@@ -210,19 +222,22 @@ static void kill_tree(const struct target *target, pid_t root)
 
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 {
-	struct target target = {.restore = restore, .netns = -1};
+	struct target target = {.restore = restore, .netns = -1, .raw = HF_RAW_INIT(-1)};
 	int ret = 0;
 
-	if (!needs_lock(&restore->image))
+	if (restore->image.n_conns == 0)
 		return 0;
 	ret = restore_tree(&target, root, err);
 	if (ret < 0)
 		kill_tree(&target, root);
 	else
 		ret = resume_all(&target, err);
+	if (ret == 0)
+		reset_pending(&target);
 	for (uint32_t i = 0; target.socks && i < restore->image.n_conns; i++)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);
+	hf_raw_close(&target.raw);
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);
 	hf_queues_clear(&target.queues);

@@ -8,18 +8,21 @@
 #include "lib/error.h"
 #include "lib/lock_rules.h"
 
-/* Takes the lock. Returns 0, 1 if it was there already, or a negative errno: then nothing was
- * changed. */
+/*
+ * Takes the lock. Returns 0, 1 if it was there already, or a negative errno: then nothing was
+ * changed. Only after -ENOBUFS, the kernel's answers were lost again and again, it may be there:
+ * who made its id calls hf_net_unlock().
+ */
 int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err);
 
 /* Removes the lock with this id, in one message. Returns 0, also if there was none, or a negative
- * errno. */
+ * errno: then it is still there, or may be (-ENOBUFS). */
 int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
 
 /*
  * Returns only when no packet that passed the netfilter hooks before the lock was committed is
- * still being processed: a commit alone is no barrier, since the hooks run under RCU. -EAGAIN where
- * the kernel refuses membarrier(MEMBARRIER_CMD_GLOBAL) (nohz_full).
+ * still being processed: a commit alone is no barrier, since the hooks run under RCU. By membarrier(2),
+ * or where the kernel refuses that (nohz_full) by closing a packet socket.
  */
 int hf_net_lock_barrier(struct hf_error *err);
 

@@ -42,7 +42,11 @@ static int send_all(int sock, const void *data, size_t len)
 	return n < 0 ? -errno : 0;
 }
 
-/* One datagram from the kernel; those of other senders are thrown away. */
+/*
+ * One datagram from the kernel; those of other senders are thrown away. Never waits: the kernel
+ * answers a request before sendto() returns, and goes on with a dump inside recvmsg(). So where
+ * nothing is there, the answer was lost.
+ */
 static ssize_t receive(int sock, void *buf, size_t len)
 {
 	for (;;) {
@@ -52,32 +56,48 @@ static ssize_t receive(int sock, void *buf, size_t len)
 			.msg_namelen = sizeof(from),
 			.msg_iov = &part,
 			.msg_iovlen = 1};
-		ssize_t n = recvmsg(sock, &message, 0);
+		ssize_t n = recvmsg(sock, &message, MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return errno == EAGAIN ? -ENOBUFS : -errno;
 		if (from.nl_pid != 0)
 			continue;
 		return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
 	}
 }
 
-/* Reads answers until the acknowledgement of last_seq or an error that ends the batch. */
-static int batch_answer(int sock, const struct hf_batch *batch)
+/*
+ * Throws away the answers to what was asked before. To the end, also past errors: the kernel
+ * refuses a new dump while one is unread (EBUSY), and an old acknowledgement has the number of a
+ * new one.
+ */
+static void drain(int sock, char *buf)
 {
-	hf_autofree char *buf = malloc(RECEIVE_SIZE);
+	int errors = 0;
+
+	while (errors < ATTEMPTS) {
+		ssize_t n = recv(sock, buf, RECEIVE_SIZE, MSG_DONTWAIT);
+
+		if (n == 0 || (n < 0 && errno == EAGAIN))
+			return;
+		errors += n < 0;
+	}
+}
+
+/* Reads answers until the acknowledgement of last_seq or an error that ends the batch. */
+static int batch_answer(int sock, const struct hf_batch *batch, char *buf)
+{
 	int first_error = 0;
 
-	if (!buf)
-		return -ENOMEM;
 	for (;;) {
 		ssize_t n = receive(sock, buf, RECEIVE_SIZE);
 		int left = (int)n;
 
+		/* Whatever the reason, the kernel has done something and we do not know what. */
 		if (n < 0)
-			return (int)n;
+			return -ENOBUFS;
 		for (struct nlmsghdr *at = (struct nlmsghdr *)buf; mnl_nlmsg_ok(at, left);
 			at = mnl_nlmsg_next(at, &left)) {
 			const struct nlmsgerr *answer = mnl_nlmsg_get_payload(at);
@@ -99,32 +119,64 @@ static int batch_answer(int sock, const struct hf_batch *batch)
 
 int hf_netlink_batch(int sock, const struct hf_batch *batch)
 {
+	/* Before anything is sent: afterwards there is no way back. */
+	hf_autofree char *buf = malloc(RECEIVE_SIZE);
+	int size = (int)batch->len + (1 << 16);
 	int ret = -EBUSY;
 
+	if (!buf)
+		return -ENOMEM;
+	/* A batch is one datagram, so all of it must fit into the send buffer. */
+	if (setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+		return -errno;
 	for (int attempt = 0; attempt < ATTEMPTS && (ret == -EBUSY || ret == -EAGAIN); attempt++) {
-		int size = (int)batch->len + (1 << 16);
-
-		/* A batch is one datagram, so all of it must fit into the send buffer. */
-		if (setsockopt(sock, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
-			return -errno;
+		if (attempt > 0)
+			usleep(1000u << attempt);
+		drain(sock, buf);
 		ret = send_all(sock, batch->data, batch->len);
 		if (ret == 0)
-			ret = batch_answer(sock, batch);
-		if (ret == -EBUSY || ret == -EAGAIN)
-			usleep(1000u << attempt);
+			ret = batch_answer(sock, batch, buf);
 	}
 	return ret;
+}
+
+static int on_error(const struct nlmsghdr *header, void *context)
+{
+	const struct nlmsgerr *answer = mnl_nlmsg_get_payload(header);
+
+	(void)context;
+	if (mnl_nlmsg_get_payload_len(header) < sizeof(*answer)) {
+		errno = EBADMSG;
+		return MNL_CB_ERROR;
+	}
+	errno = -answer->error;
+	return answer->error ? MNL_CB_ERROR : MNL_CB_STOP;
+}
+
+/* A dump that fails on its way says so at its end, where libmnl's own handler does not look. */
+static int on_done(const struct nlmsghdr *header, void *context)
+{
+	const int *result = mnl_nlmsg_get_payload(header);
+
+	(void)context;
+	if (mnl_nlmsg_get_payload_len(header) < sizeof(*result) || *result >= 0)
+		return MNL_CB_STOP;
+	errno = -*result;
+	return MNL_CB_ERROR;
 }
 
 static int dump_once(
 	int sock, const struct nlmsghdr *request, mnl_cb_t each, void *context, char *buf)
 {
+	static const mnl_cb_t control[] = {[NLMSG_ERROR] = on_error, [NLMSG_DONE] = on_done};
 	struct sockaddr_nl self = {0};
 	socklen_t len = sizeof(self);
-	int ret = send_all(sock, request, request->nlmsg_len);
+	int ret = 0;
 
-	if (ret == 0 && getsockname(sock, (struct sockaddr *)&self, &len) < 0)
+	if (getsockname(sock, (struct sockaddr *)&self, &len) < 0)
 		ret = -errno;
+	if (ret == 0)
+		ret = send_all(sock, request, request->nlmsg_len);
 	if (ret < 0)
 		return ret;
 	for (;;) {
@@ -134,19 +186,13 @@ static int dump_once(
 			return (int)n;
 		/* Checks port id and sequence; EINTR where the kernel says the dump is
 		 * inconsistent. */
-		ret = mnl_cb_run(buf, (size_t)n, request->nlmsg_seq, self.nl_pid, each, context);
+		ret = mnl_cb_run2(buf, (size_t)n, request->nlmsg_seq, self.nl_pid, each, context,
+			control, sizeof(control) / sizeof(control[0]));
 		if (ret < 0)
 			return -errno;
 		if (ret == MNL_CB_STOP)
 			return 0;
 	}
-}
-
-/* Throws away what an interrupted dump still delivers. */
-static void drain(int sock, char *buf)
-{
-	while (recv(sock, buf, RECEIVE_SIZE, MSG_DONTWAIT) > 0)
-		;
 }
 
 int hf_netlink_dump(int sock, const struct nlmsghdr *request, mnl_cb_t each,
@@ -157,7 +203,9 @@ int hf_netlink_dump(int sock, const struct nlmsghdr *request, mnl_cb_t each,
 
 	if (!buf)
 		return hf_error_sys(err, -ENOMEM, "cannot read from netlink");
-	for (int attempt = 0; attempt < ATTEMPTS && (ret == -EINTR || ret == -ENOBUFS); attempt++) {
+	for (int attempt = 0;
+		attempt < ATTEMPTS && (ret == -EINTR || ret == -ENOBUFS || ret == -EBUSY);
+		attempt++) {
 		if (attempt > 0)
 			drain(sock, buf);
 		restart(context);

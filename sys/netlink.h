@@ -16,16 +16,18 @@
 int hf_netlink_open(int netns, int protocol, struct hf_error *err);
 
 /*
- * Sends a nf_tables batch and waits for the kernel's answer. Returns 0 when the acknowledgement of
- * batch->last_seq came and no error before it; else the kernel's first error, without a text.
- * -ENOBUFS: the answer was lost, so the caller must look whether the batch was applied.
+ * Sends a nf_tables batch and reads the kernel's answer. Returns 0 when the acknowledgement of
+ * batch->last_seq came and no error before it; else the kernel's first error, or why nothing could
+ * be sent: then nothing was applied. No text.
+ * -ENOBUFS: the answer was lost, so the batch may have been applied or not; sending it again tells.
  */
 int hf_netlink_batch(int sock, const struct hf_batch *batch);
 
 /*
  * Sends one request with NLM_F_DUMP and calls `each` for every reply. Starts again, up to a few
- * times, where the kernel says that the dump was interrupted (NLM_F_DUMP_INTR) or the answer did
- * not fit; `restart` is called first. Returns 0 or a negative errno with text.
+ * times, where the kernel says that the dump was interrupted (NLM_F_DUMP_INTR) or a part of the
+ * answer was lost; `restart` is called before each try, to forget what `each` has taken. Returns 0
+ * or a negative errno with text.
  */
 int hf_netlink_dump(int sock, const struct nlmsghdr *request, mnl_cb_t each,
 	void (*restart)(void *), void *context, struct hf_error *err);

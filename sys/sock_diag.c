@@ -28,6 +28,16 @@ static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *
 	to->scope_id = family == AF_INET6 && hf_endpoint_is_link_local(to) ? id->idiag_if : 0;
 }
 
+static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *attr)
+{
+	if (mnl_attr_get_payload_len(attr) < 1)
+		return;
+	if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY)
+		sock->v6only = mnl_attr_get_u8(attr);
+	if (mnl_attr_get_type(attr) == INET_DIAG_SHUTDOWN)
+		sock->shutdown = mnl_attr_get_u8(attr) & (HF_SHUTDOWN_RECV | HF_SHUTDOWN_SEND);
+}
+
 static int take(const struct nlmsghdr *header, void *context)
 {
 	struct listing *listing = context;
@@ -58,10 +68,9 @@ static int take(const struct nlmsghdr *header, void *context)
 		&sock->local, &msg->id, msg->id.idiag_src, msg->id.idiag_sport, msg->idiag_family);
 	set_endpoint(
 		&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport, msg->idiag_family);
-	mnl_attr_for_each(
-		attr, header, sizeof(*msg)) if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&
-						mnl_attr_get_payload_len(attr) >= 1) sock->v6only =
-		mnl_attr_get_u8(attr);
+	sock->unacked = sock->state == HF_TCP_LISTEN ? 0 : msg->idiag_wqueue;
+	mnl_attr_for_each (attr, header, sizeof(*msg))
+		take_attribute(sock, attr);
 	return MNL_CB_OK;
 }
 

@@ -14,6 +14,8 @@ struct hf_diag_socket {
 	enum hf_family family;
 	enum hf_tcp_state state;
 	bool v6only;
+	uint8_t shutdown; /* HF_SHUTDOWN_* */
+	uint32_t unacked; /* bytes in the send queue, a FIN included */
 	struct hf_endpoint local;
 	struct hf_endpoint peer;
 };

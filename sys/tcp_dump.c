@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "sys/tcp_repair.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stdlib.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
+
+#include "lib/tcp_state.h"
+#include "sys/address.h"
+#include "sys/sockopt_int.h"
+#include "sys/tcp_queue.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -18,47 +20,18 @@
 #define TCPI_OPT_USEC_TS 64
 #endif
 
-static int get_int(int sock, int level, int option, int *value)
-{
-	socklen_t len = sizeof(*value);
-
-	return getsockopt(sock, level, option, value, &len) < 0 ? -errno : 0;
-}
-
-static int set_int(int sock, int level, int option, int value)
-{
-	return setsockopt(sock, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-static void set_endpoint(struct hf_endpoint *to, const struct sockaddr_storage *from)
-{
-	memset(to, 0, sizeof(*to));
-	if (from->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)from;
-
-		memcpy(to->ip, &in->sin_addr, 4);
-		to->port = ntohs(in->sin_port);
-	} else {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
-
-		memcpy(to->ip, &in6->sin6_addr, 16);
-		to->port = ntohs(in6->sin6_port);
-		to->scope_id = in6->sin6_scope_id;
-	}
-}
-
 static int get_addresses(int sock, struct hf_conn *conn)
 {
 	struct sockaddr_storage local = {0}, peer = {0};
-	socklen_t local_len = sizeof(local), peer_len = sizeof(peer);
+	socklen_t len = sizeof(local);
 
-	if (getsockname(sock, (struct sockaddr *)&local, &local_len) < 0)
+	if (getsockname(sock, (struct sockaddr *)&local, &len) < 0)
 		return -errno;
-	conn->family = local.ss_family == AF_INET ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6;
-	set_endpoint(&conn->local, &local);
-	/* A connection that its peer reset has no peer any more. */
-	if (getpeername(sock, (struct sockaddr *)&peer, &peer_len) == 0)
-		set_endpoint(&conn->peer, &peer);
+	conn->family = hf_address_read(&conn->local, &local);
+	/* Unlike getpeername(2) it tells the peer in SYN-SENT too, and the last one of a closed
+	 * socket. It wants the exact length, which is that of the other address. */
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERNAME, &peer, &len) == 0)
+		hf_address_read(&conn->peer, &peer);
 	return 0;
 }
 
@@ -68,13 +41,6 @@ static int get_info(int sock, struct tcp_info *info)
 
 	memset(info, 0, sizeof(*info));
 	return getsockopt(sock, IPPROTO_TCP, TCP_INFO, info, &len) < 0 ? -errno : 0;
-}
-
-static int refuse(const struct hf_conn *conn, const char *why, struct hf_error *err)
-{
-	char text[HF_CONN_TEXT];
-
-	return hf_error_set(err, -EOPNOTSUPP, "connection %s %s", hf_conn_format(text, conn), why);
 }
 
 /* The name of the upper layer protocol, "tls" for kernel TLS; empty for none. */
@@ -87,16 +53,65 @@ static void get_ulp(int sock, char name[16])
 		name[0] = '\0';
 }
 
+/*
+ * What a closed socket has behind it; its last peer is known until it is disconnected. An error that
+ * the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting it
+ * (SO_ERROR), so that is concluded from whether the connection ever stood: tp->delivered counts its
+ * SYN.
+ */
+static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info *info)
+{
+	struct pollfd events = {sock, 0, 0};
+	bool error = poll(&events, 1, 0) > 0 && (events.revents & POLLERR);
+
+	if (!has_peer)
+		return error ? HF_CLOSED_DISCONNECTED : HF_CLOSED_UNCONNECTED;
+	if (!error)
+		return HF_CLOSED_FINISHED;
+	return info->tcpi_delivered ? HF_CLOSED_RESET : HF_CLOSED_REFUSED;
+}
+
+/* The state, and what follows from it. */
+static void set_state(int sock, struct hf_conn *conn, const struct tcp_info *info)
+{
+	conn->state = info->tcpi_state;
+	conn->closed = HF_CLOSED_UNCONNECTED;
+	if (conn->state != HF_TCP_CLOSE)
+		return;
+	conn->closed = closed_kind(sock, conn->peer.port != 0, info);
+	memset(&conn->peer, 0, sizeof(conn->peer));
+}
+
+static int refuse(const struct hf_conn *conn, const char *why, struct hf_error *err)
+{
+	char text[HF_CONN_TEXT];
+
+	return hf_error_set(err, -EOPNOTSUPP, "connection %s %s", hf_conn_format(text, conn), why);
+}
+
+static int refuse_state(const struct hf_conn *conn, struct hf_error *err)
+{
+	char text[HF_CONN_TEXT];
+
+	return hf_error_set(err, -EOPNOTSUPP,
+		"connection %s is in state %s, which holdfast cannot save: wait until it is "
+		"established or closed and try again",
+		hf_conn_format(text, conn), hf_tcp_state_name(conn->state));
+}
+
 int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err)
 {
 	int domain = 0, type = 0, protocol = 0, reuse = 0, ret;
 	struct tcp_info info;
 	char ulp[16];
 
-	if (get_int(sock, SOL_SOCKET, SO_DOMAIN, &domain) < 0 ||
-		get_int(sock, SOL_SOCKET, SO_TYPE, &type) < 0 ||
-		get_int(sock, SOL_SOCKET, SO_PROTOCOL, &protocol) < 0)
-		return hf_error_sys(err, -errno, "cannot look at a socket");
+	ret = hf_get_int(sock, SOL_SOCKET, SO_DOMAIN, &domain);
+	if (ret == 0)
+		ret = hf_get_int(sock, SOL_SOCKET, SO_TYPE, &type);
+	if (ret == 0)
+		ret = hf_get_int(sock, SOL_SOCKET, SO_PROTOCOL, &protocol);
+	if (ret < 0)
+		return hf_error_sys(err, ret, "cannot look at a socket");
 	if ((domain != AF_INET && domain != AF_INET6) || type != SOCK_STREAM ||
 		(protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP))
 		return HF_TCP_NONE;
@@ -104,155 +119,143 @@ int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err)
 	if (ret == 0)
 		ret = get_addresses(sock, conn);
 	if (ret == 0)
-		ret = get_int(sock, SOL_SOCKET, SO_REUSEADDR, &reuse);
+		ret = hf_get_int(sock, SOL_SOCKET, SO_REUSEADDR, &reuse);
 	if (ret < 0)
 		return hf_error_sys(err, ret, "cannot look at a TCP socket");
-	conn->state = info.tcpi_state;
+	set_state(sock, conn, &info);
 	conn->reuseaddr = reuse != 0;
-	if (conn->state == HF_TCP_LISTEN || conn->state == HF_TCP_CLOSE)
-		return HF_TCP_NONE;
 	if (protocol == IPPROTO_MPTCP)
-		return refuse(conn,
-			"speaks MPTCP, which holdfast cannot save: close it, or start "
-			"the program without MPTCP",
-			err);
+		return conn->state == HF_TCP_LISTEN || conn->state == HF_TCP_CLOSE
+			       ? HF_TCP_NONE
+			       : refuse(conn,
+					 "speaks MPTCP, which holdfast cannot save: close it, or "
+					 "start the program without MPTCP",
+					 err);
 	get_ulp(sock, ulp);
 	if (strcmp(ulp, "tls") == 0)
 		return refuse(conn,
 			"uses kernel TLS, which holdfast cannot save: close it, or turn "
 			"kernel TLS off in the program",
 			err);
-	if (conn->state != HF_TCP_ESTABLISHED) {
-		char text[HF_CONN_TEXT];
-
-		return hf_error_set(err, -EOPNOTSUPP,
-			"connection %s is in state %s; holdfast saves ESTABLISHED ones only: wait "
-			"until it is closed and try again",
-			hf_conn_format(text, conn), hf_tcp_state_name(conn->state));
-	}
-	return HF_TCP_CONNECTION;
+	if (!hf_tcp_row(conn->state, conn->closed))
+		return refuse_state(conn, err);
+	return HF_TCP_SOCKET;
 }
 
 int hf_tcp_freeze(int sock, struct hf_error *err)
 {
-	int ret = set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
 
 	return ret < 0 ? hf_error_sys(err, ret, "cannot turn TCP_REPAIR on") : 0;
 }
 
 int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err)
 {
-	int ret = set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 
 	/* TCP_REPAIR took SO_REUSEADDR for itself (kernel SK_FORCE_REUSE). */
 	if (ret == 0)
-		ret = set_int(sock, SOL_SOCKET, SO_REUSEADDR, reuseaddr);
+		ret = hf_set_int(sock, SOL_SOCKET, SO_REUSEADDR, reuseaddr);
 	return ret < 0 ? hf_error_sys(err, ret, "cannot turn TCP_REPAIR off") : 0;
 }
 
-static void set_options(struct hf_conn *conn, const struct tcp_info *info)
+static int get_timestamp(int sock, struct hf_conn *conn, const struct tcp_info *info)
 {
-	conn->has_timestamps = info->tcpi_options & TCPI_OPT_TIMESTAMPS;
-	conn->has_sack = info->tcpi_options & TCPI_OPT_SACK;
-	conn->has_wscale = info->tcpi_options & TCPI_OPT_WSCALE;
+	int timestamp = 0;
+	int ret = hf_get_int(sock, IPPROTO_TCP, TCP_TIMESTAMP, &timestamp);
+
+	conn->timestamp = (uint32_t)timestamp;
 	conn->usec_timestamps = info->tcpi_options & TCPI_OPT_USEC_TS;
-	conn->snd_wscale = conn->has_wscale ? info->tcpi_snd_wscale : 0;
-	conn->rcv_wscale = conn->has_wscale ? info->tcpi_rcv_wscale : 0;
+	return ret;
 }
 
-static int read_state(int sock, struct hf_conn *conn)
+/* What the two ends agreed on, and their windows. */
+static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info *info)
 {
 	struct tcp_repair_window window;
 	socklen_t len = sizeof(window);
-	struct tcp_info info;
-	int mss = 0, timestamp = 0;
-	int ret = get_info(sock, &info);
+	int mss = 0;
+	int ret = hf_get_int(sock, IPPROTO_TCP, TCP_MAXSEG, &mss); /* in repair mode: mss_clamp */
 
 	if (ret == 0)
-		ret = get_int(sock, IPPROTO_TCP, TCP_MAXSEG, &mss); /* in repair mode: mss_clamp */
-	if (ret == 0)
-		ret = get_int(sock, IPPROTO_TCP, TCP_TIMESTAMP, &timestamp);
+		ret = get_timestamp(sock, conn, info);
 	if (ret == 0 && getsockopt(sock, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &len) < 0)
 		ret = -errno;
 	if (ret < 0)
 		return ret;
-	conn->state = info.tcpi_state;
-	set_options(conn, &info);
+	conn->has_timestamps = info->tcpi_options & TCPI_OPT_TIMESTAMPS;
+	conn->has_sack = info->tcpi_options & TCPI_OPT_SACK;
+	conn->has_wscale = info->tcpi_options & TCPI_OPT_WSCALE;
+	conn->snd_wscale = conn->has_wscale ? info->tcpi_snd_wscale : 0;
+	conn->rcv_wscale = conn->has_wscale ? info->tcpi_rcv_wscale : 0;
 	conn->mss_clamp = (uint32_t)mss;
-	conn->timestamp = (uint32_t)timestamp;
 	conn->window = (struct hf_window){
 		window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup};
 	return 0;
 }
 
-static int make_room(uint8_t **buf, size_t *room, size_t len)
+/* A connection that stands, in one of the states with sequence numbers on both sides. */
+static int read_stream(int sock, struct hf_conn *conn, const struct hf_tcp_row *row,
+	const struct tcp_info *info, struct hf_queues *queues)
 {
-	uint8_t *grown;
+	int ret = read_negotiated(sock, conn, info);
 
-	if (len <= *room)
-		return 0;
-	grown = realloc(*buf, len);
-	if (!grown)
-		return -ENOMEM;
-	*buf = grown;
-	*room = len;
-	return 0;
+	if (ret == 0)
+		ret = hf_tcp_read_recv_queue(sock, conn, row, queues);
+	if (ret == 0)
+		ret = hf_tcp_read_send_queue(sock, conn, row, queues);
+	return ret;
 }
 
-/* Reads one queue; ioctl tells its length. */
-static int read_queue(int sock, int which, unsigned long length_ioctl, struct hf_queue *queue,
-	uint8_t **buf, size_t *room)
+/* All that a connection in SYN-SENT has is its initial sequence number and its clock. */
+static int read_syn(int sock, struct hf_conn *conn, const struct tcp_info *info)
 {
-	int len = 0, seq = 0;
-	int ret = set_int(sock, IPPROTO_TCP, TCP_REPAIR_QUEUE, which);
+	uint32_t write_seq = 0;
+	int ret = hf_tcp_choose_queue(sock, TCP_SEND_QUEUE, &write_seq);
 
-	if (ret == 0)
-		ret = get_int(sock, IPPROTO_TCP, TCP_QUEUE_SEQ, &seq);
-	if (ret == 0 && ioctl(sock, length_ioctl, &len) < 0)
-		ret = -errno;
-	if (ret == 0)
-		ret = make_room(buf, room, (size_t)len);
+	/*
+	 * Data that went out with the SYN (RFC 7413) would be a queue that nothing can restore. The
+	 * kernel gives all of it or, as here where it does not fit, an error (tcp_peek_sndq()).
+	 */
+	if (ret == 0 && recv(sock, &(char){0}, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+		return -EOPNOTSUPP;
+	conn->send.seq = write_seq - 1;
+	return ret < 0 ? ret : get_timestamp(sock, conn, info);
+}
+
+static int read_connected(
+	int sock, struct hf_conn *conn, const struct tcp_info *info, struct hf_queues *queues)
+{
+	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
+	int ret, thawed;
+
+	ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
 	if (ret < 0)
 		return ret;
-	if (len > 0) {
-		ssize_t n = recv(sock, *buf, (size_t)len, MSG_PEEK | MSG_DONTWAIT);
-
-		if (n < 0)
-			return -errno;
-		if (n != len)
-			return -EIO;
-	}
-	queue->seq = (uint32_t)seq;
-	queue->len = (uint32_t)len;
-	return 0;
+	ret = row->stream ? read_stream(sock, conn, row, info, queues) : read_syn(sock, conn, info);
+	thawed = hf_tcp_thaw(sock, conn->reuseaddr, NULL);
+	return ret < 0 ? ret : thawed;
 }
 
 int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct hf_error *err)
 {
+	const struct hf_tcp_row *row;
 	char text[HF_CONN_TEXT];
-	int unsent = 0;
-	int ret = read_state(sock, conn);
+	struct tcp_info info;
+	int ret = get_info(sock, &info);
 
-	if (ret == 0)
-		ret = read_queue(sock, TCP_RECV_QUEUE, SIOCINQ, &conn->recv, &queues->recv,
-			&queues->recv_room);
-	if (ret == 0)
-		ret = read_queue(sock, TCP_SEND_QUEUE, SIOCOUTQ, &conn->send, &queues->send,
-			&queues->send_room);
-	if (ret == 0 && ioctl(sock, SIOCOUTQNSD, &unsent) < 0)
-		ret = -errno;
-	/* Back to no queue, so that an application that goes on reads and sends as before. */
-	if (ret == 0)
-		ret = set_int(sock, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
-	conn->unsent = (uint32_t)unsent;
-	return ret < 0 ? hf_error_sys(err, ret, "cannot read the state of connection %s",
-				 hf_conn_format(text, conn))
-		       : 0;
-}
-
-void hf_queues_clear(struct hf_queues *queues)
-{
-	free(queues->recv);
-	free(queues->send);
-	memset(queues, 0, sizeof(*queues));
+	hf_conn_format(text, conn);
+	if (ret == 0) {
+		/* What is closed stays so: its owner stands still. */
+		if (conn->state != HF_TCP_CLOSE)
+			set_state(sock, conn, &info);
+		row = hf_tcp_row(conn->state, conn->closed);
+		if (!row)
+			return refuse_state(conn, err);
+		if (row->connected)
+			ret = read_connected(sock, conn, &info, queues);
+		else if (row->received)
+			ret = hf_tcp_read_recv_queue(sock, conn, row, queues);
+	}
+	return ret < 0 ? hf_error_sys(err, ret, "cannot read the state of connection %s", text) : 0;
 }

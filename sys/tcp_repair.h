@@ -3,10 +3,9 @@
 #define HF_SYS_TCP_REPAIR_H
 
 /*
- * One TCP connection in and out of the kernel, by TCP_REPAIR (tcp(7); net/ipv4/tcp.c).
+ * One TCP socket in and out of the kernel, by TCP_REPAIR (tcp(7); net/ipv4/tcp.c).
  *
- * Dump, in this order: hf_tcp_identify(); then the lock and its barrier (sys/net_lock.h);
- * hf_tcp_freeze(); hf_tcp_read(). hf_tcp_thaw() undoes it at any point after hf_tcp_freeze().
+ * Dump: hf_tcp_identify(); then the lock and its barrier (sys/net_lock.h); hf_tcp_read().
  * Restore: hf_tcp_rebuild(), then the lock is removed, then hf_tcp_resume().
  * A socket that is closed while in repair mode disappears without a packet.
  */
@@ -15,11 +14,12 @@
 
 #include "lib/conn.h"
 #include "lib/error.h"
+#include "sys/raw_socket.h"
 
 /* What hf_tcp_identify() found. */
 enum hf_tcp_kind {
-	HF_TCP_NONE,      /* not TCP, or nothing to save: closed, or listening */
-	HF_TCP_CONNECTION /* one that must be saved, or refused */
+	HF_TCP_NONE,  /* not TCP, or MPTCP without a connection */
+	HF_TCP_SOCKET /* a TCP socket in a state that can be saved */
 };
 
 /* The queues' bytes of one connection; buffers that grow and are used again. */
@@ -29,33 +29,40 @@ struct hf_queues {
 };
 
 /*
- * Looks at a socket without changing it: fills in conn->family, state, local, peer and reuseaddr.
+ * Looks at a socket without changing it: fills in conn->family, state, closed, local, peer and
+ * reuseaddr.
  * Returns an enum hf_tcp_kind; -EOPNOTSUPP, with a text that names the connection, for one that
  * holdfast cannot save (a state it does not support, MPTCP, kernel TLS); or another negative errno.
  */
 int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err);
 
-/* Repair mode on. */
-int hf_tcp_freeze(int sock, struct hf_error *err);
-
-/* Repair mode off without a packet, SO_REUSEADDR back. For a socket of which nothing else was
- * changed. */
-int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err);
-
-/* Reads everything else of a frozen connection into *conn, and the queues' bytes into *queues. */
+/*
+ * Reads everything else of an identified socket, but its options, into *conn, and the queues' bytes
+ * into *queues. The state is read again. The socket is in repair mode while this runs, if its state
+ * allows that, and afterwards as it was.
+ */
 int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct hf_error *err);
 
 void hf_queues_clear(struct hf_queues *queues);
 
+/* Undoes a hf_tcp_read() that did not come to its end: repair mode off without a packet,
+ * SO_REUSEADDR back. */
+int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err);
+
+/* Makes the socket disappear without a packet when it is closed: repair mode on. */
+int hf_tcp_freeze(int sock, struct hf_error *err);
+
 /*
- * Builds the connection in a closed socket and leaves it in repair mode. Returns 0; 1 if the socket
- * is already established with these addresses, and left alone; or a negative errno (-EADDRNOTAVAIL:
- * the local address is not here, or the tuple is taken).
+ * Builds the connection in a closed socket, by the steps of its state (lib/tcp_state.h), and leaves
+ * it in repair mode. Returns 0; 1 if there is nothing to build, or the socket is in this state
+ * already, and left alone; or a negative errno (-EADDRNOTAVAIL: the local address is not here, or
+ * the tuple is taken).
  */
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, struct hf_error *err);
+	const void *send_data, struct hf_raw *raw, struct hf_error *err);
 
-/* Repair mode off with a window probe, which makes the peer answer; SO_REUSEADDR as it was. */
+/* Repair mode off, for an established connection with a window probe, which makes the peer answer;
+ * SO_REUSEADDR as it was. */
 int hf_tcp_resume(int sock, const struct hf_conn *conn, struct hf_error *err);
 
 #endif

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "sys/tcp_repair.h"
-
-#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "lib/lock_rules.h"
+#include "lib/tcp_state.h"
+#include "sys/address.h"
+#include "sys/sockopt_int.h"
+#include "sys/tcp_steps.h"
 
 #define MAX_USER_MSS   32767 /* kernel MAX_TCP_WINDOW: what TCP_MAXSEG accepts */
 #define MIN_USER_MSS   88    /* kernel TCP_MIN_MSS */
@@ -15,121 +19,97 @@
 #define TCPOPT_WINDOW  3
 #define TCPOPT_SACK_OK 4
 #define TCPOPT_TSTAMP  8
-#define SEND_CHUNK     (1u << 20)
 #define TUPLE_ATTEMPTS 1000 /* of 1 ms: the old owner's last close may be on its way */
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
+#define STATE_ATTEMPTS 2000 /* of 1 ms: a segment to ourselves may wait for a busy processor */
+#define FAKE_PORTS     64   /* tried for a peer that is made up */
+#define OPEN_WINDOW    65535 /* enough for the segments that we make */
 
-/* A step that failed, for the error: the first failure in a chain of steps wins. */
-struct steps {
-	int sock;
-	int ret;
-	const char *what;
-};
-
-static void note(struct steps *steps, const char *what, int result)
-{
-	if (result < 0 && steps->ret == 0) {
-		steps->ret = -errno;
-		steps->what = what;
-	}
-}
-
-static void set_int(struct steps *steps, const char *what, int level, int option, int value)
-{
-	if (steps->ret == 0)
-		note(steps, what, setsockopt(steps->sock, level, option, &value, sizeof(value)));
-}
-
-static socklen_t make_address(
-	struct sockaddr_storage *to, enum hf_family family, const struct hf_endpoint *from)
-{
-	memset(to, 0, sizeof(*to));
-	if (family == HF_FAMILY_IPV4) {
-		struct sockaddr_in *in = (struct sockaddr_in *)to;
-
-		in->sin_family = AF_INET;
-		in->sin_port = htons(from->port);
-		memcpy(&in->sin_addr, from->ip, 4);
-		return sizeof(*in);
-	} else {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
-
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(from->port);
-		in6->sin6_scope_id = from->scope_id;
-		memcpy(&in6->sin6_addr, from->ip, 16);
-		return sizeof(*in6);
-	}
-}
-
-/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that.
- */
-static void disconnect(struct steps *steps)
+/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that. */
+static void disconnect(struct hf_steps *steps)
 {
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
 
-	note(steps, "disconnect", connect(steps->sock, &none, sizeof(none)));
+	hf_steps_note(steps, "disconnect", connect(steps->sock, &none, sizeof(none)));
 }
 
-static bool is_bound(int sock, const struct hf_conn *conn)
+static void set_sequences(struct hf_steps *steps, uint32_t recv, uint32_t send)
 {
+	hf_steps_set_int(
+		steps, "choose the receive queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	hf_steps_set_int(
+		steps, "set the receive sequence", IPPROTO_TCP, TCP_QUEUE_SEQ, (int)recv);
+	hf_steps_set_int(
+		steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
+	hf_steps_set_int(steps, "set the send sequence", IPPROTO_TCP, TCP_QUEUE_SEQ, (int)send);
+}
+
+static bool is_bound(const struct hf_steps *steps)
+{
+	const struct hf_conn *conn = steps->conn;
 	struct sockaddr_storage now = {0}, wanted;
 	socklen_t len = sizeof(now);
 
-	make_address(&wanted, conn->family, &conn->local);
-	return getsockname(sock, (struct sockaddr *)&now, &len) == 0 &&
+	hf_address_make(&wanted, conn->family, &conn->local);
+	return getsockname(steps->sock, (struct sockaddr *)&now, &len) == 0 &&
 	       memcmp(&now, &wanted, sizeof(now)) == 0;
 }
 
-static void set_sequences(struct steps *steps, const struct hf_conn *conn)
+static void bind_local(struct hf_steps *steps)
 {
-	set_int(steps, "choose the receive queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	set_int(steps, "set the receive sequence", IPPROTO_TCP, TCP_QUEUE_SEQ,
-		(int)(conn->recv.seq - conn->recv.len));
-	set_int(steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
-	set_int(steps, "set the send sequence", IPPROTO_TCP, TCP_QUEUE_SEQ,
-		(int)(conn->send.seq - conn->send.len));
+	struct sockaddr_storage local;
+	socklen_t len = hf_address_make(&local, steps->conn->family, &steps->conn->local);
+
+	if (steps->ret == 0 && !is_bound(steps))
+		hf_steps_note(steps, "bind to the local address",
+			bind(steps->sock, (struct sockaddr *)&local, len));
+}
+
+static bool is_taken(int ret)
+{
+	return ret < 0 && (errno == EADDRNOTAVAIL || errno == EADDRINUSE);
 }
 
 /*
- * bind and connect, which in repair mode sends nothing. The tuple may still belong for a moment to
- * the socket of the killed tasks, so that is tried for a while.
+ * connect(). The tuple may still belong for a moment to the socket of the killed tasks, so that is
+ * tried for a while. With a made up peer any free port of it will do.
  */
-static void attach(struct steps *steps, const struct hf_conn *conn)
+static int connect_peer(struct hf_steps *steps, bool faked)
 {
-	struct sockaddr_storage local, peer;
-	socklen_t local_len = make_address(&local, conn->family, &conn->local);
-	socklen_t peer_len = make_address(&peer, conn->family, &conn->peer);
-	unsigned int mss = conn->mss_clamp;
-	int ret;
+	int attempts = faked ? FAKE_PORTS : TUPLE_ATTEMPTS, ret = -1;
 
-	if (steps->ret == 0 && !is_bound(steps->sock, conn))
-		note(steps, "bind to the local address",
-			bind(steps->sock, (struct sockaddr *)&local, local_len));
-	set_sequences(steps, conn);
-	/*
-	 * connect() cuts the queue into segments by this value, and by 536 where it is not set. It
-	 * goes back to 0 afterwards, since it would limit the segments of the connection's whole
-	 * life.
-	 */
-	mss = mss > MAX_USER_MSS ? MAX_USER_MSS : mss < MIN_USER_MSS ? MIN_USER_MSS : mss;
-	set_int(steps, "set TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, (int)mss);
-	if (steps->ret < 0)
-		return;
-	for (int attempt = 0; attempt < TUPLE_ATTEMPTS; attempt++) {
-		ret = connect(steps->sock, (struct sockaddr *)&peer, peer_len);
-		if (ret == 0 || (errno != EADDRNOTAVAIL && errno != EADDRINUSE))
+	for (int attempt = 0; attempt < attempts; attempt++) {
+		struct sockaddr_storage peer;
+		socklen_t len = hf_address_make(&peer, steps->conn->family, &steps->peer);
+
+		ret = connect(steps->sock, (struct sockaddr *)&peer, len);
+		if (!is_taken(ret))
 			break;
-		usleep(1000);
+		if (faked)
+			steps->peer.port++;
+		else
+			usleep(1000);
 	}
-	note(steps, "connect in repair mode", ret);
-	set_int(steps, "reset TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, 0);
+	return ret;
 }
 
-static void set_options(struct steps *steps, const struct hf_conn *conn)
+/* What connect() to any peer does without a network: the peer is another port of our own. */
+static void fake_peer(struct hf_steps *steps)
 {
+	static const uint8_t any[16];
+
+	steps->peer = steps->conn->local;
+	if (memcmp(steps->peer.ip, any, sizeof(any)) == 0) {
+		if (steps->conn->family == HF_FAMILY_IPV4)
+			steps->peer.ip[0] = 127, steps->peer.ip[3] = 1;
+		else
+			steps->peer.ip[15] = 1;
+	}
+	steps->peer.port = (uint16_t)(1 + steps->conn->local.port % 1000);
+}
+
+static void set_options(struct hf_steps *steps)
+{
+	const struct hf_conn *conn = steps->conn;
 	struct tcp_repair_opt options[4];
 	unsigned int n = 0;
 
@@ -143,117 +123,314 @@ static void set_options(struct steps *steps, const struct hf_conn *conn)
 	if (conn->has_timestamps)
 		options[n++] = (struct tcp_repair_opt){TCPOPT_TSTAMP, 0};
 	options[n++] = (struct tcp_repair_opt){TCPOPT_MAXSEG, conn->mss_clamp};
-	note(steps, "set the TCP options",
+	hf_steps_note(steps, "set the TCP options",
 		setsockopt(steps->sock, IPPROTO_TCP, TCP_REPAIR_OPTIONS, options,
 			n * sizeof(options[0])));
-	/* The lowest bit is not time: it switches microsecond timestamps (kernel tcp_usec_ts). */
-	set_int(steps, "set the timestamp", IPPROTO_TCP, TCP_TIMESTAMP,
+}
+
+/* The lowest bit is not time: it switches microsecond timestamps (kernel tcp_usec_ts). */
+static void set_timestamp(struct hf_steps *steps)
+{
+	const struct hf_conn *conn = steps->conn;
+
+	hf_steps_set_int(steps, "set the timestamp", IPPROTO_TCP, TCP_TIMESTAMP,
 		(int)((conn->timestamp & ~1u) | conn->usec_timestamps));
 }
 
-/* The kernel may take less than asked; a send without progress is an error. */
-static void send_all(struct steps *steps, const char *what, const uint8_t *data, size_t len)
+/* HF_STEP_CONNECT */
+static void do_connect(struct hf_steps *steps, const struct hf_tcp_row *row)
 {
-	while (len > 0 && steps->ret == 0) {
-		ssize_t n = send(steps->sock, data, len < SEND_CHUNK ? len : SEND_CHUNK,
-			MSG_DONTWAIT | MSG_NOSIGNAL);
+	const struct hf_conn *conn = steps->conn;
+	unsigned int mss = conn->mss_clamp;
 
-		if (n == 0) {
-			errno = EIO;
-			n = -1;
-		}
-		note(steps, what, (int)n);
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
+	bind_local(steps);
+	set_sequences(steps, conn->recv.seq - conn->recv.len, conn->send.seq - conn->send.len);
+	/*
+	 * connect() cuts the queue into segments by this value, and by 536 where it is not set. It
+	 * goes back to 0 afterwards, since it would limit the segments of the connection's whole
+	 * life.
+	 */
+	mss = mss > MAX_USER_MSS ? MAX_USER_MSS : mss < MIN_USER_MSS ? MIN_USER_MSS : mss;
+	hf_steps_set_int(steps, "set TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, (int)mss);
+	if (steps->ret == 0)
+		hf_steps_note(
+			steps, "connect in repair mode", connect_peer(steps, row->faked_peer));
+	hf_steps_set_int(steps, "reset TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, 0);
+	if (!row->stream)
+		return;
+	set_options(steps);
+	set_timestamp(steps);
 }
 
-/* The buffer limits of the socket, set by CRIU to what they were. */
-struct buffers {
-	int send, recv;
-	int lock;
-	bool has_lock;
-};
-
-static void get_buffers(struct steps *steps, struct buffers *buffers)
+/* With 0 the kernel would choose one itself. */
+static uint32_t initial_seq(const struct hf_conn *conn)
 {
-	socklen_t len = sizeof(int);
-
-	if (steps->ret < 0)
-		return;
-	note(steps, "get SO_SNDBUF",
-		getsockopt(steps->sock, SOL_SOCKET, SO_SNDBUF, &buffers->send, &len));
-	note(steps, "get SO_RCVBUF",
-		getsockopt(steps->sock, SOL_SOCKET, SO_RCVBUF, &buffers->recv, &len));
-	buffers->has_lock =
-		getsockopt(steps->sock, SOL_SOCKET, SO_BUF_LOCK, &buffers->lock, &len) == 0;
+	return conn->send.seq ? conn->send.seq : 1;
 }
 
 /*
- * The queues may be longer than a fresh socket takes, and are stored in other pieces: room for four
- * times their bytes while they are filled. The kernel doubles what is set.
+ * HF_STEP_SYN: outside repair mode connect() sends a SYN, with the sequence number that is set
+ * (tcp_v4_connect()); the lock drops it, and the kernel sends it again. The owner's O_NONBLOCK is
+ * borrowed, which is safe since the owner stands still.
  */
-static void grow_buffers(
-	struct steps *steps, const struct buffers *buffers, const struct hf_conn *conn)
+static void do_syn(struct hf_steps *steps, const struct hf_tcp_row *row)
 {
-	uint64_t send = 2ull * conn->send.len + 65536, recv = 2ull * conn->recv.len + 65536;
+	int flags = fcntl(steps->sock, F_GETFL), ret;
 
-	if (send > INT32_MAX / 2)
-		send = INT32_MAX / 2;
-	if (recv > INT32_MAX / 2)
-		recv = INT32_MAX / 2;
-	if (conn->send.len && send * 2 > (uint64_t)buffers->send)
-		set_int(steps, "raise SO_SNDBUF", SOL_SOCKET, SO_SNDBUFFORCE, (int)send);
-	if (conn->recv.len && recv * 2 > (uint64_t)buffers->recv)
-		set_int(steps, "raise SO_RCVBUF", SOL_SOCKET, SO_RCVBUFFORCE, (int)recv);
-}
-
-static void reset_buffers(struct steps *steps, const struct buffers *buffers)
-{
-	set_int(steps, "reset SO_SNDBUF", SOL_SOCKET, SO_SNDBUFFORCE, buffers->send / 2);
-	set_int(steps, "reset SO_RCVBUF", SOL_SOCKET, SO_RCVBUFFORCE, buffers->recv / 2);
-	if (buffers->has_lock)
-		set_int(steps, "reset SO_BUF_LOCK", SOL_SOCKET, SO_BUF_LOCK, buffers->lock);
-}
-
-static void fill_queues(struct steps *steps, const struct hf_conn *conn, const uint8_t *recv_data,
-	const uint8_t *send_data)
-{
-	size_t sent = conn->send.len - conn->unsent;
-	struct buffers buffers = {0};
-
-	if (conn->recv.len == 0 && conn->send.len == 0)
+	hf_steps_note(steps, "read the file flags", flags);
+	bind_local(steps);
+	set_sequences(steps, 0, initial_seq(steps->conn));
+	hf_steps_set_int(
+		steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	if (steps->ret < 0)
 		return;
-	get_buffers(steps, &buffers);
-	grow_buffers(steps, &buffers, conn);
-	set_int(steps, "choose the receive queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	send_all(steps, "fill the receive queue", recv_data, conn->recv.len);
-	set_int(steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
-	send_all(steps, "fill the send queue", send_data, sent);
-	/*
-	 * What never was sent is queued outside repair mode, or the kernel would count it as sent.
-	 * The lock drops what it tries to send now, so that it stays unsent.
-	 */
-	if (conn->unsent) {
-		set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
-		send_all(steps, "fill the send queue", send_data + sent, conn->unsent);
-		set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
-	}
-	reset_buffers(steps, &buffers);
+	hf_steps_note(steps, "set O_NONBLOCK", fcntl(steps->sock, F_SETFL, flags | O_NONBLOCK));
+	ret = connect_peer(steps, row->faked_peer);
+	if (ret < 0 && errno == EINPROGRESS)
+		ret = 0;
+	hf_steps_note(steps, "connect", ret);
+	hf_steps_note(steps, "reset O_NONBLOCK", fcntl(steps->sock, F_SETFL, flags));
+	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	if (row->connected)
+		set_timestamp(steps);
 }
 
-static void set_window(struct steps *steps, const struct hf_conn *conn)
+/* A segment in the peer's name. Without options: the kernel takes it as one that says nothing about
+ * them, even where timestamps were negotiated (tcp_fast_parse_options()). */
+static struct hf_segment from_peer(const struct hf_steps *steps, uint8_t flags, uint32_t seq)
 {
-	const struct tcp_repair_window window = {conn->window.snd_wl1, conn->window.snd_wnd,
-		conn->window.max_window, conn->window.rcv_wnd, conn->window.rcv_wup};
+	const struct hf_conn *conn = steps->conn;
+
+	return (struct hf_segment){.family = conn->family,
+		.from = steps->peer,
+		.to = conn->local,
+		.seq = seq,
+		.flags = flags,
+		.window = (uint16_t)(conn->window.snd_wnd >> conn->snd_wscale)};
+}
+
+static void send_segment(struct hf_steps *steps, const struct hf_segment *segment, const char *what)
+{
+	int ret;
+
+	if (steps->ret < 0)
+		return;
+	ret = hf_raw_send(steps->raw, segment, NULL);
+	errno = -ret;
+	hf_steps_note(steps, what, ret);
+}
+
+static int get_state(int sock)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return getsockopt(sock, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? -1 : info.tcpi_state;
+}
+
+/* Segments to ourselves go over the loopback device: mostly done when they are sent. */
+static void await_state(struct hf_steps *steps, enum hf_tcp_state state, const char *what)
+{
+	for (int attempt = 0; steps->ret == 0; attempt++) {
+		if (get_state(steps->sock) == (int)state)
+			return;
+		if (attempt == STATE_ATTEMPTS) {
+			errno = ETIMEDOUT;
+			hf_steps_note(steps, what, -1);
+		}
+		usleep(1000);
+	}
+}
+
+static void set_window(struct hf_steps *steps, const struct hf_window *window)
+{
+	const struct tcp_repair_window value = {window->snd_wl1, window->snd_wnd,
+		window->max_window, window->rcv_wnd, window->rcv_wup};
 
 	if (steps->ret == 0)
-		note(steps, "set the windows",
-			setsockopt(steps->sock, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window,
-				sizeof(window)));
-	set_int(steps, "choose no queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE);
+		hf_steps_note(steps, "set the windows",
+			setsockopt(steps->sock, IPPROTO_TCP, TCP_REPAIR_WINDOW, &value,
+				sizeof(value)));
+}
+
+/* A full receive queue has used the window up, and the kernel would refuse the peer's segments. */
+static void open_window(struct hf_steps *steps, uint32_t rcv_nxt)
+{
+	const struct hf_window *saved = &steps->conn->window;
+
+	set_window(steps, &(struct hf_window){rcv_nxt - 1, saved->snd_wnd, saved->max_window,
+				  OPEN_WINDOW, rcv_nxt});
+}
+
+/*
+ * HF_STEP_RECEIVED. The mark of urgent data comes into being as it did: by a segment of the peer, with
+ * the one byte that is urgent.
+ */
+static void do_received(struct hf_steps *steps, const uint8_t *data)
+{
+	const struct hf_conn *conn = steps->conn;
+	const struct hf_urgent *urgent = &conn->urgent;
+	uint32_t seq = conn->recv.seq - conn->recv.len + urgent->at, now = seq;
+	struct hf_segment segment = from_peer(steps, HF_SEGMENT_ACK | HF_SEGMENT_URG, seq);
+
+	if (!urgent->present) {
+		hf_steps_fill(steps, TCP_RECV_QUEUE, data, conn->recv.len);
+		return;
+	}
+	hf_steps_fill(steps, TCP_RECV_QUEUE, data, urgent->at);
+	open_window(steps, seq);
+	segment.ack = conn->send.seq - conn->send.len;
+	segment.urgent = 1; /* Linux counts to the byte behind it, tcp_check_urg() */
+	segment.data = data[urgent->at];
+	segment.len = 1;
+	send_segment(steps, &segment, "send the urgent byte");
+	hf_steps_set_int(
+		steps, "choose the receive queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
+	for (int attempt = 0; now == seq && steps->ret == 0; attempt++) {
+		hf_steps_note(steps, "read the receive sequence",
+			hf_get_int(steps->sock, IPPROTO_TCP, TCP_QUEUE_SEQ, (int *)&now));
+		if (now == seq && attempt == STATE_ATTEMPTS) {
+			errno = ETIMEDOUT;
+			hf_steps_note(steps, "receive the urgent byte", -1);
+		} else if (now == seq) {
+			usleep(1000);
+		}
+	}
+	hf_steps_fill(
+		steps, TCP_RECV_QUEUE, data + urgent->at + 1, conn->recv.len - urgent->at - 1);
+	if (urgent->taken && steps->ret == 0)
+		hf_steps_note(steps, "take the urgent byte",
+			(int)recv(steps->sock, &(char){0}, 1, MSG_OOB | MSG_DONTWAIT));
+}
+
+/* HF_STEP_OUR_FIN: one that was sent is queued in repair mode, and counts as sent. */
+static void do_our_fin(struct hf_steps *steps)
+{
+	bool unsent = steps->conn->fin_unsent;
+
+	if (unsent)
+		hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR,
+			TCP_REPAIR_OFF_NO_WP);
+	else
+		hf_steps_set_int(steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE,
+			TCP_SEND_QUEUE);
+	if (steps->ret == 0)
+		hf_steps_note(steps, "shut down", shutdown(steps->sock, SHUT_WR));
+	if (unsent)
+		hf_steps_set_int(
+			steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+}
+
+/* HF_STEP_PEER_FIN, HF_STEP_PEER_ACK, HF_STEP_PEER_RST */
+static void do_segment(struct hf_steps *steps, enum hf_step step, enum hf_tcp_state state)
+{
+	const struct hf_conn *conn = steps->conn;
+	uint32_t rcv_nxt = conn->recv.seq + (state == HF_TCP_LAST_ACK);
+	struct hf_segment segment = from_peer(steps, HF_SEGMENT_ACK, rcv_nxt);
+
+	segment.ack = conn->send.seq - conn->send.len;
+	if (step == HF_STEP_PEER_FIN)
+		segment.flags |= HF_SEGMENT_FIN;
+	if (step == HF_STEP_PEER_ACK)
+		segment.ack = conn->send.seq + 1; /* our FIN */
+	if (step == HF_STEP_PEER_RST) {
+		segment.flags |= HF_SEGMENT_RST;
+		if (state == HF_TCP_SYN_SENT) {
+			segment.seq = 0;
+			segment.ack = initial_seq(conn) + 1; /* our SYN */
+		}
+	}
+	if (state != HF_TCP_SYN_SENT)
+		open_window(steps, rcv_nxt);
+	send_segment(steps, &segment, "send a segment in the peer's name");
+}
+
+/* HF_STEP_DISCONNECT: the kernel notes a reset, since the connection is not at its end. */
+static void do_disconnect(struct hf_steps *steps)
+{
+	hf_steps_set_int(
+		steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	if (steps->ret == 0)
+		disconnect(steps);
+	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+}
+
+static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum hf_step step,
+	enum hf_tcp_state state, const uint8_t *recv_data, const uint8_t *send_data)
+{
+	const struct hf_conn *conn = steps->conn;
+	size_t sent = conn->send.len - conn->unsent;
+
+	switch (step) {
+	case HF_STEP_CONNECT:
+		do_connect(steps, row);
+		break;
+	case HF_STEP_SYN:
+		do_syn(steps, row);
+		break;
+	case HF_STEP_RECEIVED:
+		do_received(steps, recv_data);
+		break;
+	case HF_STEP_SENT:
+		hf_steps_fill(steps, TCP_SEND_QUEUE, send_data, sent);
+		break;
+	case HF_STEP_UNSENT:
+		if (conn->unsent)
+			hf_steps_fill_unsent(steps, send_data + sent, conn->unsent);
+		break;
+	case HF_STEP_OUR_FIN:
+		do_our_fin(steps);
+		break;
+	case HF_STEP_DISCONNECT:
+		do_disconnect(steps);
+		break;
+	case HF_STEP_WINDOW:
+		set_window(steps, &conn->window);
+		break;
+	default:
+		do_segment(steps, step, state);
+	}
+}
+
+/*
+ * Some steps make the kernel send: what is unsent, a SYN, answers to the peer's segments. The lock
+ * holds that, but not on the loopback device, where it would count as sent and be lost, and not
+ * towards a peer that is made up. So the socket gets a mark that the lock drops.
+ */
+static bool is_loud(const struct hf_conn *conn)
+{
+	return conn->state != HF_TCP_ESTABLISHED || conn->unsent || conn->urgent.present;
+}
+
+static void set_mark(struct hf_steps *steps, int mark)
+{
+	hf_steps_set_int(steps, "set SO_MARK", SOL_SOCKET, SO_MARK, mark);
+}
+
+static void do_all(struct hf_steps *steps, const struct hf_tcp_row *row, const uint8_t *recv_data,
+	const uint8_t *send_data)
+{
+	enum hf_tcp_state state = HF_TCP_CLOSE;
+	bool loud = is_loud(steps->conn), muted = false;
+	int mark = 0;
+
+	for (const enum hf_step *step = row->steps; *step != HF_STEP_END; step++) {
+		enum hf_tcp_state next = hf_tcp_after(state, *step);
+
+		/* Not for connect() in repair mode: routes may depend on the mark. */
+		if (loud && !muted && *step != HF_STEP_CONNECT) {
+			hf_steps_note(steps, "get SO_MARK",
+				hf_get_int(steps->sock, SOL_SOCKET, SO_MARK, &mark));
+			set_mark(steps, (int)HF_MARK_MUTE);
+			muted = true;
+		}
+		do_step(steps, row, *step, state, recv_data, send_data);
+		if (next != state)
+			await_state(steps, next, "reach the next state");
+		state = next;
+	}
+	if (muted)
+		set_mark(steps, mark);
 }
 
 /* 1 if the socket already is this connection, 0 if it is closed, else a negative errno. */
@@ -264,36 +441,45 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 
 	if (ret < 0)
 		return ret;
-	if (ret == HF_TCP_NONE)
-		return now.family == conn->family && now.state == HF_TCP_CLOSE
-			       ? 0
-			       : hf_error_set(err, -EBADFD,
-					 "the socket is not the closed TCP socket that CRIU's "
-					 "tcp-close leaves");
-	if (now.local.port != conn->local.port || now.peer.port != conn->peer.port ||
-		memcmp(now.local.ip, conn->local.ip, 16) != 0 ||
-		memcmp(now.peer.ip, conn->peer.ip, 16) != 0)
+	if (ret == HF_TCP_NONE || now.family != conn->family || now.state == HF_TCP_LISTEN)
+		return hf_error_set(err, -EBADFD,
+			"the socket is not the closed TCP socket that CRIU's tcp-close leaves");
+	if (now.state == HF_TCP_CLOSE)
+		return 0;
+	if (now.local.port != conn->local.port || memcmp(now.local.ip, conn->local.ip, 16) != 0 ||
+		(now.state != HF_TCP_SYN_SENT &&
+			(now.peer.port != conn->peer.port ||
+				memcmp(now.peer.ip, conn->peer.ip, 16) != 0)))
 		return hf_error_set(err, -EBADFD, "the socket is another connection");
 	return 1;
 }
 
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, struct hf_error *err)
+	const void *send_data, struct hf_raw *raw, struct hf_error *err)
 {
-	struct steps steps = {.sock = sock};
-	int ret = look(sock, conn, err);
+	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
+	struct hf_steps steps = {.sock = sock, .conn = conn, .peer = conn->peer, .raw = raw};
+	struct hf_buffers buffers = {0};
 	char text[HF_CONN_TEXT];
+	int ret;
 
+	if (row->steps[0] == HF_STEP_END)
+		return 1;
+	ret = look(sock, conn, err);
 	if (ret != 0)
 		return ret < 0 ? hf_error_context(
 					 err, ret, "connection %s", hf_conn_format(text, conn))
 			       : ret;
+	if (row->faked_peer)
+		fake_peer(&steps);
 	disconnect(&steps);
-	set_int(&steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
-	attach(&steps, conn);
-	set_options(&steps, conn);
-	fill_queues(&steps, conn, recv_data, send_data);
-	set_window(&steps, conn);
+	hf_steps_set_int(&steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	hf_steps_open_buffers(&steps, &buffers);
+	do_all(&steps, row, recv_data, send_data);
+	if ((conn->shutdown & HF_SHUTDOWN_RECV) && row->connected && !row->peer_fin &&
+		steps.ret == 0)
+		hf_steps_note(&steps, "shut down", shutdown(sock, SHUT_RD));
+	hf_steps_close_buffers(&steps, &buffers);
 	if (steps.ret < 0)
 		return hf_error_sys(err, steps.ret, "connection %s: cannot %s",
 			hf_conn_format(text, conn), steps.what);
@@ -302,13 +488,12 @@ int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 
 int hf_tcp_resume(int sock, const struct hf_conn *conn, struct hf_error *err)
 {
-	struct steps steps = {.sock = sock};
+	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
 	char text[HF_CONN_TEXT];
 
-	set_int(&steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
-	set_int(&steps, "reset SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, conn->reuseaddr);
-	if (steps.ret < 0)
-		return hf_error_sys(err, steps.ret, "connection %s: cannot %s",
-			hf_conn_format(text, conn), steps.what);
-	return 0;
+	if (ret == 0)
+		ret = hf_set_int(sock, SOL_SOCKET, SO_REUSEADDR, conn->reuseaddr);
+	return ret < 0 ? hf_error_sys(err, ret, "connection %s: cannot leave repair mode",
+				 hf_conn_format(text, conn))
+		       : 0;
 }

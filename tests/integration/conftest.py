@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from harness import checks, mode
+from harness import checks, matrix, mode
 from harness.arrangements import ARRANGEMENTS, Server, make_server
 from harness.net import Network
 from harness.peer import Peer
 from harness.proc import run
 from harness.programs import Missing, program
+
+# Its assertions shall show what they compared.
+pytest.register_assert_rewrite("harness.cases")
 
 STRICT = os.environ.get("HOLDFAST_TEST_STRICT") == "1"
 
@@ -44,6 +47,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _strict(report)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for table in matrix.printed:
+        terminalreporter.section(table.title)
+        terminalreporter.write(table.text())
 
 
 def _cannot() -> str | None:

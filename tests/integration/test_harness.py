@@ -12,29 +12,13 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness import checks, mode, proc
-from harness.arrangements import Server
+from harness.cases import EVERYTHING, FLOWING, Connect, Serve
 from harness.net import Network, nft_tables
-from harness.peer import Peer
-
-Serve = Callable[..., Server]
-Connect = Callable[..., Peer]
-
-EVERYTHING = [
-    "idle*3",
-    "echo*3",
-    "source*3",
-    "sink*3",
-    "duplex*3",
-    "duplex,full,reading=4M*2",
-    "hold,in=100k,out=10k*3",
-]
-FLOWING = ["echo", "source", "sink", "duplex"]
 
 
 def inq(sock: socket.socket) -> int:

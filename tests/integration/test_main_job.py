@@ -8,37 +8,17 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness import checks, mode
 from harness.arrangements import Server
+from harness.cases import EVERYTHING, FLOWING, Connect, Serve, finish
 from harness.mode import Mode
 from harness.net import Network, nft_tables
 from harness.peer import Peer
 from harness.programs import builddir, program
-
-Serve = Callable[..., Server]
-Connect = Callable[..., Peer]
-
-EVERYTHING = [
-    "idle*3",
-    "echo*3",
-    "source*3",
-    "sink*3",
-    "duplex*3",
-    "duplex,full,reading=4M*2",
-    "hold,in=100k,out=10k*3",
-]
-FLOWING = ["echo", "source", "sink", "duplex"]
-
-
-def finish(peer: Peer) -> None:
-    assert peer.progress().ok
-    report = peer.finish()
-    assert report.lost == 0, report.complaints()
 
 
 def there_and_back(server: Server, *, pause: float = 0) -> None:

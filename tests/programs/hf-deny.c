@@ -27,7 +27,9 @@ static const struct denial {
 	unsigned int error;
 } denials[] = {
 	{"pidfd_getfd", SYS_pidfd_getfd, {0, 0}, {ANY, ANY}, ENOSYS},
+	{"membarrier", SYS_membarrier, {0, 0}, {ANY, ANY}, EINVAL}, /* as with nohz_full */
 	{"nftables", SYS_socket, {0, 2}, {AF_NETLINK, NETLINK_NETFILTER}, EPROTONOSUPPORT},
+	{"packet", SYS_socket, {0, 0}, {AF_PACKET, ANY}, EAFNOSUPPORT},
 	{"tcp_repair", SYS_setsockopt, {1, 2}, {IPPROTO_TCP, TCP_REPAIR}, ENOPROTOOPT},
 };
 
@@ -69,6 +71,8 @@ int main(int argc, char **argv)
 		perror("hf-deny");
 		return 126;
 	}
-	fprintf(stderr, "usage: hf-deny pidfd_getfd|nftables|tcp_repair COMMAND...\n");
+	fprintf(stderr, "usage: hf-deny WHAT COMMAND...\n");
+	for (size_t i = 0; i < sizeof(denials) / sizeof(denials[0]); i++)
+		fprintf(stderr, "  %s\n", denials[i].what);
 	return 2;
 }

@@ -103,7 +103,10 @@ static void check_parts(const struct hf_tcp_row *row)
 	assert_int_equal(place(row, HF_STEP_UNSENT) != 0, row->sending);
 	assert_int_equal(place(row, HF_STEP_WINDOW) != 0, row->stream);
 	assert_int_equal(place(row, HF_STEP_SYN) != 0, refused);
-	assert_int_equal(place(row, HF_STEP_CONNECT) != 0, row->stream || row->received);
+	assert_int_equal(place(row, HF_STEP_CONNECT) != 0,
+		row->stream || row->received || row->closed == HF_CLOSED_DISCONNECTED);
+	assert_int_equal(
+		place(row, HF_STEP_DISCONNECT) != 0, row->closed == HF_CLOSED_DISCONNECTED);
 	assert_int_equal(place(row, HF_STEP_PEER_RST) != 0,
 		row->closed == HF_CLOSED_RESET || row->closed == HF_CLOSED_REFUSED);
 	if (row->stream) {
@@ -162,6 +165,8 @@ static enum hf_tcp_state walk(enum hf_tcp_state from, enum hf_step step)
 						 : 0;
 	case HF_STEP_PEER_RST:
 		return from == HF_TCP_CLOSE ? 0 : HF_TCP_CLOSE;
+	case HF_STEP_DISCONNECT:
+		return from == HF_TCP_ESTABLISHED ? HF_TCP_CLOSE : 0;
 	default:
 		return from;
 	}
@@ -172,8 +177,11 @@ static void check_walk(const struct hf_tcp_row *row)
 	enum hf_tcp_state at = HF_TCP_CLOSE;
 
 	for (int i = 0; row->steps[i]; i++) {
-		at = walk(at, row->steps[i]);
-		assert_int_not_equal(at, 0);
+		enum hf_tcp_state next = walk(at, row->steps[i]);
+
+		assert_int_not_equal(next, 0);
+		assert_int_equal(hf_tcp_after(at, row->steps[i]), next);
+		at = next;
 	}
 	/* listen(2) makes a listener, not a step. */
 	assert_int_equal(at, row->state == HF_TCP_LISTEN ? HF_TCP_CLOSE : row->state);

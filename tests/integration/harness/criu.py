@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A server checkpointed and restored by the criu command.
+"""A program checkpointed and restored by the criu command.
 
 Two arrangements:
-  shared    criu runs in the network namespace of the server
-  external  criu runs outside; the namespace is the server's only one of its own, and external to
+  shared    criu runs in the network namespace of the program
+  external  criu runs outside; the namespace is the program's only one of its own, and external to
             the checkpoint (how the runtimes have it)
 """
 
@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 from . import proc
 from .mode import Mode
-from .net import Network
+from .net import Netns, Network
 from .programs import program
 
 Arrangement = Literal["shared", "external"]
@@ -57,14 +57,13 @@ def read_log(path: Path) -> str:
 
 
 @dataclass
-class CriuServer:
-    """with CriuServer(net, tmp_path, mode, "shared") as server: ...; runs from __enter__ on."""
+class CriuTask:
+    """A program in a namespace; see its two kinds, CriuServer below and AgentTask."""
 
-    net: Network
+    ns: Netns
     work: Path
     mode: Mode
     arrangement: Arrangement = "shared"
-    server_args: Sequence[str] = ()
     env: dict[str, str] = field(default_factory=dict)  # for criu
     pid: int = 0
     rounds: int = 0
@@ -79,8 +78,12 @@ class CriuServer:
         return self.work / f"images{self.rounds}"
 
     @property
-    def server_log(self) -> Path:
+    def log_file(self) -> Path:
+        """What the program prints."""
         return self.work / "server.log"
+
+    def command(self) -> Sequence[object]:
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self.work.mkdir(parents=True, exist_ok=True)
@@ -96,24 +99,19 @@ class CriuServer:
         self.close()
 
     def start(self) -> None:
-        ready = self.work / "ready"
-        ready.unlink(missing_ok=True)
-        command = [program("hf-server"), *self.net.listen_args(), f"--ready-file={ready}"]
-        with open(self.server_log, "ab") as log:
-            self._process = self.net.container.popen(
-                [*command, *self.server_args],
+        """To be extended by a wait until the program is ready."""
+        with open(self.log_file, "ab") as log:
+            self._process = self.ns.popen(
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        proc.wait_for(lambda: ready.exists() or not proc.alive(self.pid), "start of hf-server")
-        if not proc.alive(self.pid):
-            raise RuntimeError(f"hf-server: {read_log(self.server_log)}")
 
     def pids(self) -> list[int]:
-        """The processes of the server, its first one first."""
+        """The processes of the program, its first one first."""
         return proc.tree(self.pid)
 
     def close(self) -> None:
@@ -130,7 +128,7 @@ class CriuServer:
         command = ["dump", "--tree", str(self.pid)]
         command += ["--leave-running"] if leave_running else []
         if self.arrangement == "external":
-            command += ["--external", f"net[{self.net.container.inode}]:{NET_KEY}"]
+            command += ["--external", f"net[{self.ns.inode}]:{NET_KEY}"]
         result = self._criu(command, "dump.log", extra, timeout)
         if result.ok and not leave_running:
             proc.wait_gone(pids)
@@ -140,7 +138,7 @@ class CriuServer:
         pidfile = self.work / "restored.pid"
         pidfile.unlink(missing_ok=True)
         command = ["restore", "--restore-detached", "--pidfile", str(pidfile)]
-        netns = os.open(self.net.container.path, os.O_RDONLY)
+        netns = os.open(self.ns.path, os.O_RDONLY)
         try:
             if self.arrangement == "external":
                 command += ["--inherit-fd", f"fd[{netns}]:{NET_KEY}"]
@@ -164,7 +162,44 @@ class CriuServer:
         words = ["criu", *command, "-D", str(self.images), "-o", log, "-v4"]
         words += ["--config", str(config), *extra]
         if self.arrangement == "shared":
-            words = self.net.container.command(words)
+            words = self.ns.command(words)
         env = {**os.environ, **self.env}
         done = proc.run(words, timeout, env=env, pass_fds=pass_fds)
         return Result(done.rc, read_log(self.images / log), done.output, done.seconds)
+
+
+class CriuServer(CriuTask):
+    """with CriuServer(net, tmp_path, mode, "shared") as server: ...; runs from __enter__ on."""
+
+    def __init__(
+        self,
+        net: Network,
+        work: Path,
+        mode: Mode,
+        arrangement: Arrangement = "shared",
+        server_args: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(net.container, work, mode, arrangement, env or {})
+        self.net, self.server_args = net, server_args
+
+    @property
+    def server_log(self) -> Path:
+        return self.log_file
+
+    @property
+    def _ready(self) -> Path:
+        return self.work / "ready"
+
+    def command(self) -> list[object]:
+        ready = f"--ready-file={self._ready}"
+        return [program("hf-server"), *self.net.listen_args(), ready, *self.server_args]
+
+    def start(self) -> None:
+        self._ready.unlink(missing_ok=True)
+        super().start()
+        proc.wait_for(
+            lambda: self._ready.exists() or not proc.alive(self.pid), "start of hf-server"
+        )
+        if not proc.alive(self.pid):
+            raise RuntimeError(f"hf-server: {read_log(self.server_log)}")

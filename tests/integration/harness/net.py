@@ -14,8 +14,9 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+from .closing import Closing
 from .proc import Done, run
 
 
@@ -55,7 +56,7 @@ def nft_tables(ns: Netns) -> list[tuple[str, str]]:
     return [(table["family"], table["name"]) for table in entries]
 
 
-class Network:
+class Network(Closing):
     """with Network() as net: net.container, net.peer"""
 
     def __init__(self) -> None:
@@ -63,18 +64,7 @@ class Network:
         self.container = Netns(f"hf{tag}c", "10.77.0.1", "fd77::1")
         self.peer = Netns(f"hf{tag}p", "10.77.0.2", "fd77::2")
 
-    def __enter__(self) -> Self:
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _make(self) -> None:
+    def open(self) -> None:
         for ns in (self.container, self.peer):
             run(["ip", "netns", "add", ns.name]).check()
         cable = ["ip", "-n", self.container.name, "link", "add", "eth0", "type", "veth"]

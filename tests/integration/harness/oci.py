@@ -10,9 +10,10 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from . import bundle, proc
+from .closing import Closing
 from .criu import Result, read_log
 from .mode import Mode
 from .net import Network
@@ -39,8 +40,8 @@ def criu_conf(mode: Mode, directory: Path = Path("/etc/criu")) -> Iterator[None]
 
 
 @dataclass
-class OciServer:
-    """with OciServer(net, tmp_path, mode, "crun") as server: ...; runs from __enter__ on.
+class OciServer(Closing):
+    """with OciServer(net, tmp_path, mode, "crun") as server: ...; runs from then on.
 
     Has what CriuServer has: pids, checkpoint, restore, images, server_log.
     """
@@ -72,17 +73,10 @@ class OciServer:
     def bundle(self) -> Path:
         return self.work / "bundle"
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         args = [*self.net.listen_args(), "--ready-file=/run/ready", *self.server_args]
         bundle.make(self.bundle, args, self.net.container.path, self.hooks)
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.close)
-            self.start()
-            stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self.start()
 
     def _call(
         self, *words: object, timeout: float = 60, stdout: int | None = None

@@ -10,8 +10,9 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
+from .closing import Closing
 from .net import Netns
 from .programs import program
 
@@ -71,10 +72,10 @@ class Report:
         return "\n".join([f"{self.kept} kept, {self.lost} lost", *lines])
 
 
-class Peer:
+class Peer(Closing):
     """with Peer(net.peer, net.targets(), ["idle*2", "echo,gap=50*10"]) as peer: ...
 
-    Returns from __enter__ once every connection is served.
+    Entered once every connection is served.
     """
 
     def __init__(
@@ -96,19 +97,11 @@ class Peer:
         self.process = ns.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._buffer = b""
 
-    def __enter__(self) -> Self:
-        try:
-            ready = self._answer("ready", self.patience + 5)
-            if ready["lost"]:
-                bad = [c.error for c in self.stats() if not c.kept]
-                raise RuntimeError(f"hf-peer: {ready['lost']} connections failed: {bad[:5]}")
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def open(self) -> None:
+        ready = self._answer("ready", self.patience + 5)
+        if ready["lost"]:
+            bad = [c.error for c in self.stats() if not c.kept]
+            raise RuntimeError(f"hf-peer: {ready['lost']} connections failed: {bad[:5]}")
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/raw_socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/cleanup.h"
+#include "lib/lock_rules.h"
+#include "sys/address.h"
+#include "sys/netns.h"
+
+static int open_one(int netns, int domain, struct hf_error *err)
+{
+	hf_autoclose int sock = hf_netns_socket(netns, domain, SOCK_RAW, IPPROTO_RAW, err);
+	const unsigned int mark = HF_MARK;
+
+	if (sock < 0)
+		return hf_error_context(err, sock, "cannot open a raw socket");
+	if (setsockopt(sock, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
+		return hf_error_sys(err, -errno, "cannot mark a raw socket's packets");
+	return hf_steal_fd(&sock);
+}
+
+int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_error *err)
+{
+	bool v4 = hf_segment_is_ipv4(segment);
+	int *sock = v4 ? &raw->v4 : &raw->v6;
+	struct hf_endpoint to = segment->to;
+	struct sockaddr_storage address;
+	uint8_t packet[HF_SEGMENT_SIZE];
+	size_t len = hf_segment_build(packet, segment);
+	socklen_t address_len;
+
+	if (*sock < 0)
+		*sock = open_one(raw->netns, v4 ? AF_INET : AF_INET6, err);
+	if (*sock < 0)
+		return *sock;
+	to.port = 0; /* raw(7): a protocol number for IPv6, not used for IPv4 */
+	if (v4 && segment->family == HF_FAMILY_IPV6)
+		memcpy(to.ip, to.ip + 12, 4);
+	address_len = hf_address_make(&address, v4 ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6, &to);
+	if (sendto(*sock, packet, len, MSG_NOSIGNAL, (struct sockaddr *)&address, address_len) < 0)
+		return hf_error_sys(err, -errno, "cannot send a segment");
+	return 0;
+}
+
+void hf_raw_close(struct hf_raw *raw)
+{
+	hf_close_fd(&raw->v4);
+	hf_close_fd(&raw->v6);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_SYS_RAW_SOCKET_H
+#define HF_SYS_RAW_SOCKET_H
+
+/* Sends segments made by hand in a network namespace, raw(7). They carry the mark that passes the
+ * lock. */
+#include "lib/error.h"
+#include "lib/segment.h"
+
+/* One socket a family, opened when first needed. Start with HF_RAW_INIT(netns), which is borrowed. */
+struct hf_raw {
+	int netns;
+	int v4;
+	int v6;
+};
+
+#define HF_RAW_INIT(netns_fd) ((struct hf_raw){(netns_fd), -1, -1})
+
+/* Sends one. A segment to a local address is delivered over the loopback device, usually before
+ * this returns. */
+int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_error *err);
+
+void hf_raw_close(struct hf_raw *raw);
+
+#endif

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/tcp_queue.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "sys/sockopt_int.h"
+
+static int get_length(int sock, unsigned long request, uint32_t *len)
+{
+	int value = 0;
+
+	if (ioctl(sock, request, &value) < 0)
+		return -errno;
+	*len = (uint32_t)value;
+	return 0;
+}
+
+static int make_room(uint8_t **buf, size_t *room, size_t len)
+{
+	uint8_t *grown;
+
+	if (len <= *room)
+		return 0;
+	grown = realloc(*buf, len);
+	if (!grown)
+		return -ENOMEM;
+	*buf = grown;
+	*room = len;
+	return 0;
+}
+
+/* Exactly len bytes, which are there. Asking for more would take a pending error away. */
+static int peek(int sock, uint8_t *buf, size_t len)
+{
+	ssize_t n;
+
+	if (len == 0)
+		return 0;
+	n = recv(sock, buf, len, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}
+
+/* A plain peek ends at the mark of urgent data; with SO_PEEK_OFF the next one starts behind it. */
+static int peek_across_mark(int sock, uint8_t *buf, size_t len)
+{
+	size_t done = 0;
+	int old = -1;
+	int ret = hf_get_int(sock, SOL_SOCKET, SO_PEEK_OFF, &old);
+
+	if (ret == 0)
+		ret = hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0);
+	if (ret < 0)
+		return ret;
+	while (ret == 0 && done < len) {
+		ssize_t n = recv(sock, buf + done, len - done, MSG_PEEK | MSG_DONTWAIT);
+
+		if (n > 0)
+			done += (size_t)n;
+		else
+			ret = n < 0 ? -errno : -EIO;
+	}
+	if (hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, old) < 0 && ret == 0)
+		ret = -errno;
+	return ret;
+}
+
+int hf_tcp_choose_queue(int sock, int which, uint32_t *seq)
+{
+	int value = 0;
+	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR_QUEUE, which);
+
+	if (ret == 0)
+		ret = hf_get_int(sock, IPPROTO_TCP, TCP_QUEUE_SEQ, &value);
+	*seq = (uint32_t)value;
+	return ret;
+}
+
+/*
+ * How much is queued, and where the mark is. Without SO_OOBINLINE the kernel counts up to the mark
+ * only, with it to the end (tcp_inq()). *inlined is what the option was; it is on afterwards.
+ */
+static int measure(int sock, struct hf_conn *conn, int *inlined)
+{
+	uint32_t before_mark = 0;
+	char byte;
+	int ret = hf_get_int(sock, SOL_SOCKET, SO_OOBINLINE, inlined);
+
+	if (ret == 0 && *inlined)
+		ret = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, 0);
+	if (ret == 0)
+		ret = get_length(sock, SIOCINQ, &before_mark);
+	conn->urgent.taken = recv(sock, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) < 0;
+	if (ret == 0)
+		ret = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, 1);
+	if (ret == 0)
+		ret = get_length(sock, SIOCINQ, &conn->recv.len);
+	conn->urgent.present = ret == 0 && before_mark < conn->recv.len;
+	conn->urgent.taken = conn->urgent.taken && conn->urgent.present;
+	conn->urgent.at = conn->urgent.present ? before_mark : 0;
+	return ret;
+}
+
+/* Nothing queued is the common case, and costs two calls. */
+static bool is_empty(int sock)
+{
+	uint32_t before_mark = 1, at_mark = 1;
+
+	return get_length(sock, SIOCINQ, &before_mark) == 0 && before_mark == 0 &&
+	       get_length(sock, SIOCATMARK, &at_mark) == 0 && at_mark == 0;
+}
+
+int hf_tcp_read_recv_queue(
+	int sock, struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_queues *queues)
+{
+	uint32_t rcv_nxt = 0;
+	int inlined = 0, reset;
+	int ret = row->stream ? hf_tcp_choose_queue(sock, TCP_RECV_QUEUE, &rcv_nxt) : 0;
+
+	if (ret < 0)
+		return ret;
+	conn->recv = (struct hf_queue){rcv_nxt - row->peer_fin, 0};
+	if (is_empty(sock))
+		return 0;
+	ret = measure(sock, conn, &inlined);
+	if (ret == 0)
+		ret = make_room(&queues->recv, &queues->recv_room, conn->recv.len);
+	if (ret == 0)
+		ret = conn->urgent.present ? peek_across_mark(sock, queues->recv, conn->recv.len)
+					   : peek(sock, queues->recv, conn->recv.len);
+	reset = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, inlined);
+	return ret < 0 ? ret : reset;
+}
+
+int hf_tcp_read_send_queue(
+	int sock, struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_queues *queues)
+{
+	uint32_t fin = row->our_fin && !row->fin_acked; /* counted by both lengths */
+	uint32_t write_seq = 0, unacked = 0, unsent = 0;
+	int ret = hf_tcp_choose_queue(sock, TCP_SEND_QUEUE, &write_seq);
+
+	if (ret == 0)
+		ret = get_length(sock, SIOCOUTQ, &unacked);
+	if (ret == 0 && unacked > fin)
+		ret = make_room(&queues->send, &queues->send_room, unacked - fin);
+	if (ret < 0)
+		return ret;
+	if (unacked < fin)
+		return -EIO;
+	conn->send = (struct hf_queue){write_seq - row->our_fin, unacked - fin};
+	ret = peek(sock, queues->send, conn->send.len);
+	if (ret == 0 && unacked > 0)
+		ret = get_length(sock, SIOCOUTQNSD, &unsent);
+	conn->fin_unsent = fin && unsent > 0;
+	conn->unsent = unsent - conn->fin_unsent;
+	return ret;
+}
+
+void hf_queues_clear(struct hf_queues *queues)
+{
+	free(queues->recv);
+	free(queues->send);
+	memset(queues, 0, sizeof(*queues));
+}

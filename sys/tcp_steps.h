@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_SYS_TCP_STEPS_H
+#define HF_SYS_TCP_STEPS_H
+
+/*
+ * The rebuilding of one socket, as a chain of calls of which the first that fails stops the rest:
+ * each function does nothing where steps->ret is not 0.
+ */
+#include "sys/raw_socket.h"
+#include "sys/tcp_repair.h"
+
+struct hf_steps {
+	int sock;
+	const struct hf_conn *conn;
+	struct hf_endpoint peer; /* the connection's, or a made up one */
+	struct hf_raw *raw;
+	int ret;
+	const char *what; /* failed */
+};
+
+/* Notes the result of a system call: a negative one is errno's. */
+void hf_steps_note(struct hf_steps *steps, const char *what, int result);
+
+void hf_steps_set_int(struct hf_steps *steps, const char *what, int level, int option, int value);
+
+/*
+ * The queues. Between hf_steps_open_buffers() and hf_steps_close_buffers() the socket takes more
+ * than its limits, which are then as they were.
+ */
+struct hf_buffers {
+	int send, recv;
+	int lock;
+	bool has_lock;
+	bool changed;
+};
+
+void hf_steps_open_buffers(struct hf_steps *steps, struct hf_buffers *buffers);
+void hf_steps_close_buffers(struct hf_steps *steps, const struct hf_buffers *buffers);
+
+/* Appends to the queue `which`, TCP_RECV_QUEUE or TCP_SEND_QUEUE, in repair mode. */
+void hf_steps_fill(struct hf_steps *steps, int which, const uint8_t *data, size_t len);
+
+/* Appends to the send queue what counts as not sent. */
+void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len);
+
+#endif
