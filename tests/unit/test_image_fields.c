@@ -203,7 +203,7 @@ BREAK(state_syn_recv, p->socket[LINK_LOCAL]->state = HF_TCP_SYN_RECV)
 BREAK(state_listen, p->socket[LINK_LOCAL]->state = HF_TCP_LISTEN)
 BREAK(state_13, p->socket[LINK_LOCAL]->state = HF_TCP_STATES)
 BREAK(state_max, p->socket[LINK_LOCAL]->state = UINT32_MAX)
-BREAK(closed_4, p->socket[WAS_RESET]->closed = HF_CLOSED_KINDS)
+BREAK(closed_beyond, p->socket[WAS_RESET]->closed = HF_CLOSED_KINDS)
 BREAK(closed_max, p->socket[WAS_RESET]->closed = UINT32_MAX)
 BREAK(closed_open, p->socket[ON_IPV4]->closed = HF_CLOSED_RESET)
 BREAK(shutdown_4, p->socket[ON_IPV4]->shutdown = 4)
@@ -366,7 +366,7 @@ static const struct {
 	CASE(state_listen, "socket 2: ", "peer: there, although"),
 	CASE(state_13, "socket 2: ", "state: is no TCP state"),
 	CASE(state_max, "socket 2: ", "state: is no TCP state"),
-	CASE(closed_4, "socket 8: ", "closed: "),
+	CASE(closed_beyond, "socket 8: ", "closed: "),
 	CASE(closed_max, "socket 8: ", "closed: "),
 	CASE(closed_open, "socket 1: ", "closed: a socket in state ESTABLISHED has none"),
 	CASE(shutdown_4, "socket 1: ", "shutdown: "),
