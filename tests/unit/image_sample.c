@@ -121,6 +121,8 @@ static void make_closing(struct sample *sample)
 	syn->local = unit_v4(1, 50000);
 	syn->peer = unit_v4(9, 443);
 	syn->send.seq = 0x70000007;
+	syn->usec_timestamps = true;
+	syn->timestamp = 0x80000008;
 	sample->conns[UNUSED] = bare(sample->holders[UNUSED], HF_TCP_CLOSE, 23);
 }
 

@@ -110,7 +110,7 @@ PART(v6only, conn->v6only = true; conn->family = HF_FAMILY_IPV6; conn->local = u
 PART(shutdown_3, conn->shutdown = 3)
 PART(shutdown_4, conn->shutdown = 4)
 PART(closed, conn->closed = conn->state == HF_TCP_CLOSE ? conn->closed : HF_CLOSED_RESET)
-PART(closed_4, conn->closed = HF_CLOSED_KINDS)
+PART(closed_beyond, conn->closed = HF_CLOSED_KINDS)
 PART(reuseaddr, conn->reuseaddr = true)
 PART(no_holders, conn->n_holders = 0)
 /* clang-format on */
@@ -156,7 +156,7 @@ static const struct {
 	{"shutdown_3", shutdown_3, ALL, ""},
 	{"shutdown_4", shutdown_4, 0, "shutdown: "},
 	{"closed", closed, CLOSE, "closed: "},
-	{"closed_4", closed_4, 0, "closed: "},
+	{"closed_beyond", closed_beyond, 0, "closed: "},
 	{"reuseaddr", reuseaddr, ALL, ""},
 	{"no_holders", no_holders, 0, "holders: "},
 };
@@ -355,6 +355,28 @@ static void test_queues(void **state)
 	assert_int_equal(hf_conn_check(&conn, NULL), 0);
 }
 
+/* The kernel's numbers count the peer's FIN, ours do not. */
+static void test_window_fin(void **state)
+{
+	for (size_t i = 0; i < UNIT_COUNT(states); i++) {
+		struct hf_holder holder;
+		struct hf_conn conn = make(i, &holder);
+		uint32_t fin = (1 << i & (CLOSE_WAIT | LAST_ACK | CLOSING)) != 0;
+
+		(void)state;
+		if (!(1 << i & STREAM))
+			continue;
+		conn.window.rcv_wup = conn.recv.seq + fin;
+		conn.window.snd_wl1 = conn.recv.seq + fin + conn.window.rcv_wnd;
+		assert_int_equal(hf_conn_check(&conn, NULL), 0);
+		conn.window.rcv_wup++;
+		assert_bad(&conn, "window: rcv_wup lies after the next sequence number expected");
+		conn.window.rcv_wup--;
+		conn.window.snd_wl1++;
+		assert_bad(&conn, "window: snd_wl1 lies beyond the receive window");
+	}
+}
+
 static void test_urgent(void **state)
 {
 	struct hf_holder holder;
@@ -433,6 +455,7 @@ int main(void)
 		cmocka_unit_test(test_family),
 		cmocka_unit_test(test_v6only),
 		cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_window_fin),
 		cmocka_unit_test(test_urgent),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_holders),

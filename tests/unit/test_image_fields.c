@@ -1,6 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Images in which one field is wrong: each is refused, and the error names record and field. */
+/*
+ * Images in which one field is wrong: each is refused, and the error names record and field.
+ *
+ * With HOLDFAST_CORPUS=DIR in the environment the images are written there, for tests/fuzz/corpus.
+ */
 #include "tests/unit/image_sample.h"
+
+#include <stdio.h>
+
+#define CORPUS_FILE 16384 /* bytes; a fuzzer gets nowhere with larger ones */
+
+static void save(const char *kind, const char *name, const struct unit_bytes *bytes)
+{
+	const char *dir = getenv("HOLDFAST_CORPUS");
+	char path[512];
+	FILE *file;
+
+	if (!dir || bytes->len > CORPUS_FILE)
+		return;
+	snprintf(path, sizeof(path), "%s/%s-%s", dir, kind, name);
+	for (char *c = path + strlen(dir); *c; c++)
+		if (*c == '_')
+			*c = '-';
+	file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(bytes->data, 1, bytes->len, file), bytes->len);
+	assert_int_equal(fclose(file), 0);
+}
 
 /* Gives a message a field, number 1000, that no version has. */
 static void add_unknown(ProtobufCMessage *message)
@@ -72,16 +98,61 @@ static void set_pending(Holdfast__Header *header, size_t n)
 	header->n_pending = n;
 }
 
+/* A part that the record does not have. */
+static Holdfast__Endpoint *new_endpoint(void)
+{
+	Holdfast__Endpoint *endpoint = malloc(sizeof(*endpoint));
+
+	assert_non_null(endpoint);
+	holdfast__endpoint__init(endpoint);
+	set_ip(endpoint, "\xc0\0\2\1", 4);
+	endpoint->port = 1;
+	return endpoint;
+}
+
+#define NEW_PART(Type, type)                                                                       \
+	static Holdfast__##Type *new_##type(void)                                                  \
+	{                                                                                          \
+		Holdfast__##Type *part = malloc(sizeof(*part));                                    \
+                                                                                                   \
+		assert_non_null(part);                                                             \
+		holdfast__##type##__init(part);                                                    \
+		return part;                                                                       \
+	}
+
+NEW_PART(Queue, queue)
+NEW_PART(Window, window)
+NEW_PART(Urgent, urgent)
+NEW_PART(Option, option)
+
+/* As many options, all different, each with a value of `len` bytes. */
+static void set_options(Holdfast__Socket *socket, size_t n, size_t len)
+{
+	for (size_t i = 0; i < socket->n_options; i++)
+		holdfast__option__free_unpacked(socket->options[i], NULL);
+	socket->options = realloc(socket->options, (n + 1) * sizeof(*socket->options));
+	assert_non_null(socket->options);
+	for (size_t i = 0; i < n; i++) {
+		socket->options[i] = new_option();
+		socket->options[i]->name = (uint32_t)i;
+		socket->options[i]->value.data = calloc(1, len + 1);
+		socket->options[i]->value.len = len;
+		assert_non_null(socket->options[i]->value.data);
+	}
+	socket->n_options = n;
+}
+
 #define DROP(type, field)                                                                          \
 	do {                                                                                       \
 		holdfast__##type##__free_unpacked((field), NULL);                                  \
 		(field) = NULL;                                                                    \
 	} while (0)
 
-#define ALL_V6  "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\7"
-#define MULTI_6 "\xff\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
-#define GLOBAL  "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
-#define ZERO_16 "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define ALL_V6   "\xfe\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\7"
+#define MULTI_6  "\xff\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\1"
+#define GLOBAL   "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
+#define MAPPED_9 "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\x09"
+#define ZERO_16  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
 /* One wrong thing each. The list below says what the error must name. */
 #define BREAK(name, ...)                                                                           \
@@ -132,6 +203,45 @@ BREAK(state_syn_recv, p->socket[LINK_LOCAL]->state = HF_TCP_SYN_RECV)
 BREAK(state_listen, p->socket[LINK_LOCAL]->state = HF_TCP_LISTEN)
 BREAK(state_13, p->socket[LINK_LOCAL]->state = HF_TCP_STATES)
 BREAK(state_max, p->socket[LINK_LOCAL]->state = UINT32_MAX)
+BREAK(closed_beyond, p->socket[WAS_RESET]->closed = HF_CLOSED_KINDS)
+BREAK(closed_max, p->socket[WAS_RESET]->closed = UINT32_MAX)
+BREAK(closed_open, p->socket[ON_IPV4]->closed = HF_CLOSED_RESET)
+BREAK(shutdown_4, p->socket[ON_IPV4]->shutdown = 4)
+BREAK(shutdown_256, p->socket[ON_IPV4]->shutdown = 256)
+BREAK(v6only_open, p->socket[LINK_LOCAL]->v6only = true)
+BREAK(v6only_4, p->socket[LISTEN_ONE]->v6only = true)
+BREAK(listen_port_0, p->socket[LISTEN_ONE]->local->port = 0)
+BREAK(listen_scope, p->socket[LISTEN_ANY]->local->scope_id = 1)
+BREAK(listen_no_local, DROP(endpoint, p->socket[LISTEN_ONE]->local))
+BREAK(listen_peer, p->socket[LISTEN_ONE]->peer = new_endpoint())
+BREAK(listen_receive, p->socket[LISTEN_ONE]->receive = new_queue())
+BREAK(listen_send, p->socket[LISTEN_ONE]->send = new_queue())
+BREAK(listen_window, p->socket[LISTEN_ONE]->window = new_window())
+BREAK(listen_urgent, p->socket[LISTEN_ONE]->urgent = new_urgent())
+BREAK(listen_mss, p->socket[LISTEN_ONE]->mss_clamp = 536)
+BREAK(connecting_receive, p->socket[CONNECTING]->receive = new_queue())
+BREAK(connecting_no_send, DROP(queue, p->socket[CONNECTING]->send))
+BREAK(connecting_bytes, p->socket[CONNECTING]->send->length = 1)
+BREAK(reset_no_receive, DROP(queue, p->socket[WAS_RESET]->receive))
+BREAK(reset_seq, p->socket[WAS_RESET]->receive->seq = 1)
+BREAK(reset_peer, p->socket[WAS_RESET]->peer = new_endpoint())
+BREAK(reset_local, p->socket[WAS_RESET]->local->port = 0)
+BREAK(unused_peer, p->socket[UNUSED]->peer = new_endpoint())
+BREAK(unused_v6, p->socket[UNUSED]->family = HF_FAMILY_IPV6)
+BREAK(fin_unsent_not, p->socket[FIN_QUEUED]->fin_unsent = false)
+BREAK(fin_unsent_open, p->socket[LINK_LOCAL]->fin_unsent = true)
+BREAK(urgent_at, p->socket[WAS_RESET]->urgent->at = 7)
+BREAK(urgent_max, p->socket[WAS_RESET]->urgent->at = UINT32_MAX)
+BREAK(urgent_empty, p->socket[ON_IPV4]->urgent = new_urgent())
+BREAK(urgent_unknown, add_unknown(&p->socket[WAS_RESET]->urgent->base))
+BREAK(options_many, set_options(p->socket[LISTEN_ANY], HF_MAX_OPTIONS + 1, 0))
+BREAK(options_twice, p->socket[LISTEN_ANY]->options[0]->level = UINT16_MAX;
+	p->socket[LISTEN_ANY]->options[0]->name = UINT16_MAX)
+BREAK(options_unknown, add_unknown(&p->socket[LISTEN_ANY]->options[1]->base))
+BREAK(option_level, p->socket[LISTEN_ANY]->options[1]->level = 65536)
+BREAK(option_name, p->socket[LISTEN_ANY]->options[1]->name = 65536 + 18)
+BREAK(option_long, set_options(p->socket[LISTEN_ANY], 1, HF_OPTION_SIZE + 1))
+BREAK(option_longer, set_options(p->socket[LISTEN_ANY], 1, UINT16_MAX + 5))
 BREAK(local_none, DROP(endpoint, p->socket[LINK_LOCAL]->local))
 BREAK(local_ip_none, p->socket[LINK_LOCAL]->local->ip.len = 0)
 BREAK(local_ip_short, p->socket[ON_IPV4]->local->ip.len = 3)
@@ -202,6 +312,8 @@ BREAK(twice_tuple,
 	set_ip(p->socket[MAPPED]->peer, (const char *)p->socket[LINK_LOCAL]->peer->ip.data, 16);
 	p->socket[MAPPED]->local->scope_id = 5; p->socket[MAPPED]->peer->scope_id = 5;
 	p->socket[MAPPED]->peer->port = p->socket[LINK_LOCAL]->peer->port)
+BREAK(twice_on_wire, set_ip(p->socket[MAPPED]->peer, MAPPED_9, 16);
+	p->socket[MAPPED]->local->port = 50000; p->socket[MAPPED]->peer->port = 443)
 BREAK(trailer_more, p->trailer->sockets++)
 BREAK(trailer_fewer, p->trailer->sockets--)
 BREAK(trailer_bytes_more, p->trailer->queue_bytes++)
@@ -254,6 +366,44 @@ static const struct {
 	CASE(state_listen, "socket 2: ", "peer: there, although"),
 	CASE(state_13, "socket 2: ", "state: is no TCP state"),
 	CASE(state_max, "socket 2: ", "state: is no TCP state"),
+	CASE(closed_beyond, "socket 8: ", "closed: "),
+	CASE(closed_max, "socket 8: ", "closed: "),
+	CASE(closed_open, "socket 1: ", "closed: a socket in state ESTABLISHED has none"),
+	CASE(shutdown_4, "socket 1: ", "shutdown: "),
+	CASE(shutdown_256, "socket 1: ", "shutdown: "),
+	CASE(v6only_open, "socket 2: ", "v6only: a socket in state ESTABLISHED"),
+	CASE(v6only_4, "socket 5: ", "v6only: set on an IPv4 address"),
+	CASE(listen_port_0, "socket 5: ", "local: the port is 0"),
+	CASE(listen_scope, "socket 4: ", "local: a scope id"),
+	CASE(listen_no_local, "socket 5: ", "local: missing"),
+	CASE(listen_peer, "socket 5: ", "peer: there, although"),
+	CASE(listen_receive, "socket 5: ", "receive: there, although"),
+	CASE(listen_send, "socket 5: ", "send: there, although"),
+	CASE(listen_window, "socket 5: ", "window: there, although"),
+	CASE(listen_urgent, "socket 5: ", "urgent: there, although"),
+	CASE(listen_mss, "socket 5: ", "negotiated options: a socket in state LISTEN"),
+	CASE(connecting_receive, "socket 9: ", "receive: there, although"),
+	CASE(connecting_no_send, "socket 9: ", "send: missing"),
+	CASE(connecting_bytes, "socket 9: ", "send: a socket in state SYN-SENT"),
+	CASE(reset_no_receive, "socket 8: ", "receive: missing"),
+	CASE(reset_seq, "socket 8: ", "receive: a socket in state CLOSED"),
+	CASE(reset_peer, "socket 8: ", "peer: there, although"),
+	CASE(reset_local, "socket 8: ", "local: the port is 0"),
+	CASE(unused_peer, "socket 10: ", "peer: there, although"),
+	CASE(unused_v6, "socket 10: ", "local: the address does not fit"),
+	CASE(fin_unsent_not, "socket 7: ", "fin_unsent: a FIN was sent"),
+	CASE(fin_unsent_open, "socket 2: ", "fin_unsent: a socket in state ESTABLISHED"),
+	CASE(urgent_at, "socket 8: ", "urgent: the mark lies after"),
+	CASE(urgent_max, "socket 8: ", "urgent: the mark lies after"),
+	CASE(urgent_empty, "socket 1: ", "urgent: the mark lies after"),
+	CASE(urgent_unknown, "socket 8: ", "urgent: has a field"),
+	CASE(options_many, "socket 4: ", "options: too many"),
+	CASE(options_twice, "socket 4: ", "options: 65535/65535 is there twice"),
+	CASE(options_unknown, "socket 4: ", "options: has a field"),
+	CASE(option_level, "socket 4: ", "options: a level or name"),
+	CASE(option_name, "socket 4: ", "options: a level or name"),
+	CASE(option_long, "socket 4: ", "options: a value that is too long"),
+	CASE(option_longer, "socket 4: ", "options: a value that is too long"),
 	CASE(local_none, "socket 2: ", "local: missing"),
 	CASE(local_ip_none, "socket 2: ", "local: the address"),
 	CASE(local_ip_short, "socket 1: ", "local: the address"),
@@ -316,6 +466,7 @@ static const struct {
 	CASE(twice_holder, "holders: ", "twice"),
 	CASE(twice_holder_one, "holders: ", "twice"),
 	CASE(twice_tuple, "sockets: ", "[fe80::1%5]:80 -> [fe80::2%5]:40001 is there twice"),
+	CASE(twice_on_wire, "sockets: ", "is there twice"),
 	CASE(trailer_more, "trailer", "sums"),
 	CASE(trailer_fewer, "trailer", "sums"),
 	CASE(trailer_bytes_more, "trailer", "sums"),
@@ -331,6 +482,7 @@ static void test_broken_fields(void **state)
 	(void)state;
 	make_sample(&sample);
 	write_sample(&sample, &good);
+	save("good", "sample", &good);
 	for (size_t i = 0; i < UNIT_COUNT(broken); i++) {
 		struct parts parts;
 		struct unit_bytes bytes;
@@ -347,6 +499,7 @@ static void test_broken_fields(void **state)
 		if (read_image(&bytes, bytes.len, &image, &err) == 0)
 			fail_msg("%s was accepted", broken[i].name);
 		assert_refused(&bytes, bytes.len, -EBADMSG, broken[i].record, broken[i].field);
+		save("bad", broken[i].name, &bytes);
 		unit_bytes_clear(&bytes);
 		free_parts(&parts);
 	}
@@ -368,14 +521,41 @@ BREAK(limit_window_wraps, p->socket[LINK_LOCAL]->receive->seq = 5; p->socket[LIN
 BREAK(limit_holders, set_holders(p->socket[LINK_LOCAL], HF_MAX_HOLDERS))
 BREAK(limit_link_local_no_scope, p->socket[LINK_LOCAL]->local->scope_id = 0; p->socket[LINK_LOCAL]->peer->scope_id = 0)
 BREAK(limit_same_local, set_ip(p->socket[MAPPED]->local, ALL_V6, 16); set_ip(p->socket[MAPPED]->peer, ALL_V6, 16))
+BREAK(limit_same_mapped, set_ip(p->socket[MAPPED]->peer, MAPPED_9, 16);
+	p->socket[MAPPED]->local->port = 50000; p->socket[MAPPED]->peer->port = 444)
+BREAK(limit_options, set_options(p->socket[LISTEN_ANY], HF_MAX_OPTIONS, HF_OPTION_SIZE))
+BREAK(limit_urgent, p->socket[WAS_RESET]->urgent->at = 0;
+	p->socket[WAS_RESET]->urgent->taken = false)
+BREAK(limit_listen_local, p->socket[LISTEN_ONE]->local->ip.len = 4;
+	memset(p->socket[LISTEN_ONE]->local->ip.data, 0xff, 4))
+BREAK(limit_closed_kinds, p->socket[WAS_RESET]->closed = HF_CLOSED_FINISHED;
+	p->socket[UNUSED]->closed = HF_CLOSED_REFUSED)
 BREAK(limit_same_fd, p->socket[MAPPED]->holders[0]->fd = 3; p->socket[MAPPED]->holders[0]->pid[0] = 2)
 /* clang-format on */
 
 static void test_limits(void **state)
 {
-	static void (*const limits[])(struct parts *parts) = {limit_writer, limit_ports, limit_mss,
-		limit_wscale, limit_unsent_0, limit_window, limit_window_wraps, limit_holders,
-		limit_link_local_no_scope, limit_same_local, limit_same_fd};
+	static const struct {
+		const char *name;
+		void (*apply)(struct parts *parts);
+	} limits[] = {
+		{"writer", limit_writer},
+		{"ports", limit_ports},
+		{"mss", limit_mss},
+		{"wscale", limit_wscale},
+		{"unsent_0", limit_unsent_0},
+		{"window", limit_window},
+		{"window_wraps", limit_window_wraps},
+		{"holders", limit_holders},
+		{"link_local_no_scope", limit_link_local_no_scope},
+		{"same_local", limit_same_local},
+		{"same_mapped", limit_same_mapped},
+		{"options", limit_options},
+		{"urgent", limit_urgent},
+		{"listen_local", limit_listen_local},
+		{"closed_kinds", limit_closed_kinds},
+		{"same_fd", limit_same_fd},
+	};
 	struct sample sample;
 	struct unit_bytes good;
 
@@ -389,15 +569,63 @@ static void test_limits(void **state)
 		struct hf_error err = HF_ERROR_INIT;
 
 		take_apart(&good, &parts);
-		limits[i](&parts);
+		limits[i].apply(&parts);
 		put_together(&parts, &bytes);
 		if (read_image(&bytes, bytes.len, &image, &err) != 0)
-			fail_msg("limit %zu: %s", i, err.text);
+			fail_msg("limit %s: %s", limits[i].name, err.text);
 		hf_image_clear(&image);
+		save("good-limit", limits[i].name, &bytes);
 		unit_bytes_clear(&bytes);
 		free_parts(&parts);
 	}
 	unit_bytes_clear(&good);
+}
+
+/* An image of one socket, written and read. */
+static void check_alone(const struct sample *all, unsigned int i, const char *name)
+{
+	struct sample sample;
+	struct unit_bytes bytes;
+	struct hf_image image;
+
+	make_sample(&sample);
+	sample.image.n_conns = 1;
+	sample.conns[0] = all->conns[i];
+	memcpy(sample.recv[0], all->recv[i], sizeof(all->recv[i]));
+	memcpy(sample.send[0], all->send[i], sizeof(all->send[i]));
+	write_sample(&sample, &bytes);
+	assert_int_equal(read_image(&bytes, bytes.len, &image, NULL), 0);
+	assert_same_as_sample(&image, &sample, &bytes);
+	hf_image_clear(&image);
+	save("good", name, &bytes);
+	unit_bytes_clear(&bytes);
+}
+
+static void test_alone(void **state)
+{
+	static const char *const names[N_SAMPLE] = {"ipv4", "link_local", "mapped", "listen_any",
+		"listen_one", "listen_too", "fin_queued", "was_reset", "connecting", "unused"};
+	static const struct {
+		enum hf_tcp_state state;
+		const char *name;
+	} others[] = {
+		{HF_TCP_FIN_WAIT2, "fin_wait2"},
+		{HF_TCP_CLOSE_WAIT, "close_wait"},
+		{HF_TCP_LAST_ACK, "last_ack"},
+		{HF_TCP_CLOSING, "closing"},
+	};
+	struct sample all;
+
+	(void)state;
+	make_sample(&all);
+	for (unsigned int i = 0; i < N_SAMPLE; i++)
+		check_alone(&all, i, names[i]);
+	all.conns[ON_IPV4].recv.len = 3;
+	all.conns[ON_IPV4].urgent.present = true;
+	for (size_t i = 0; i < UNIT_COUNT(others); i++) {
+		all.conns[ON_IPV4].state = others[i].state;
+		check_alone(&all, ON_IPV4, others[i].name);
+	}
 }
 
 int main(void)
@@ -405,6 +633,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_broken_fields),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,6 +77,31 @@ static void test_add(void **state)
 	hf_batch_clear(&batch);
 }
 
+/* Each state by itself: connections in conn4, listeners in port4, closed sockets nowhere. */
+static void test_states(void **state)
+{
+	struct hf_conn conn = {.local = unit_v4(1, 80), .peer = unit_v4(2, 81)};
+	struct hf_lock lock = {.id = {1}, .conns = &conn, .n_conns = 1};
+	struct hf_batch batch = {0};
+
+	(void)state;
+	conn.family = HF_FAMILY_IPV4;
+	for (unsigned int i = 0; i < HF_TCP_STATES; i++)
+		for (unsigned int closed = 0; closed < HF_CLOSED_KINDS; closed++) {
+			bool none = i == 0 || i == HF_TCP_CLOSE || i == HF_TCP_TIME_WAIT ||
+				    i == HF_TCP_SYN_RECV || i == HF_TCP_NEW_SYN_RECV;
+			unsigned int rules = none ? 0 : i == HF_TCP_LISTEN ? 1 : 2;
+
+			conn.state = (enum hf_tcp_state)i;
+			conn.closed = (enum hf_closed)closed;
+			assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
+			assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), none ? 0 : 1);
+			/* beside the four that every lock has: SYNs in, or both directions */
+			assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 4 + rules);
+		}
+	hf_batch_clear(&batch);
+}
+
 /* A nested attribute's length has 16 bits: many elements go into several messages. */
 static void test_many(void **state)
 {
@@ -113,6 +138,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_add),
+		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_remove),
 	};
