@@ -133,6 +133,9 @@ bool hf_sockopt_is_base(
 /* The row's base as an option. False for a row whose base is "none". */
 bool hf_sockopt_base(const struct hf_sockopt *row, enum hf_family family, struct hf_option *option);
 
+/* The value of an INT, UINT or LONG, of 4 or 8 bytes, extended as its type says. */
+int64_t hf_sockopt_integer(const struct hf_sockopt *row, const struct hf_option *option);
+
 /*
  * Brings what getsockopt(2) gave into the form that the image has: a name without what follows
  * its NUL, a traffic class without ECN bits, and no length for a value that is not set.
