@@ -150,7 +150,7 @@ CARRIED(SOL_SOCKET, SO_LOCK_FILTER, INT, 0, ANY, AFTER, 0, "")
 /* Of a connection it is the CPU of the last packet (sk_incoming_cpu_update()). */
 CARRIED(SOL_SOCKET, SO_INCOMING_CPU, INT, -1, UNCONNECTED, BEFORE, 0,
 	"of a connection the kernel sets it with every packet")
-/* tcp_disconnect() sets it to -1, and the receive queue must be there first. */
+/* tcp_disconnect() sets it to -1; last, so that no peek of the restore moves it. */
 CARRIED(SOL_SOCKET, SO_PEEK_OFF, INT, -1, ANY, LAST, 0, "")
 CARRIED(SOL_SOCKET, SO_RESERVE_MEM, INT, 0, ANY, LAST, 0, "")
 LEFT_OUT(SOL_SOCKET, SO_SNDTIMEO_NEW, "is SO_SNDTIMEO_OLD, which CRIU carries")

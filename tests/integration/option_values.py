@@ -98,7 +98,7 @@ VALUES: dict[str, int | bytes] = {
     "TCP_RTO_MIN_US": 100000,
     "TCP_DELACK_MAX_US": 100000,
     "TCP_CONGESTION": b"reno",
-    "TCP_WINDOW_CLAMP": 50000,
+    "TCP_WINDOW_CLAMP": 5_000_000,
     "TCP_MAXSEG": 1200,
     "TCP_FASTOPEN": 16,
     "TCP_FASTOPEN_NO_COOKIE": 1,
