@@ -22,7 +22,7 @@ static void print_sockopts(const struct hf_conn *conn)
 	char text[HF_OPTION_TEXT];
 
 	for (uint32_t i = 0; i < conn->n_options; i++)
-		printf("%s%s", i ? " " : "    ", hf_show_option(text, &conn->options[i]));
+		printf("%s%s", i ? " " : "    ", hf_option_format(text, &conn->options[i]));
 	if (conn->n_options)
 		putchar('\n');
 }

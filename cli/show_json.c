@@ -81,7 +81,7 @@ static void put_options(yajl_gen gen, const struct hf_conn *conn)
 	key(gen, "options");
 	yajl_gen_array_open(gen);
 	for (uint32_t i = 0; i < conn->n_options; i++)
-		key(gen, hf_show_option(text, &conn->options[i]));
+		key(gen, hf_option_format(text, &conn->options[i]));
 	yajl_gen_array_close(gen);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/image_format.h"
+#include "lib/sockopt.h"
 
 #define MAX_WSCALE 14 /* RFC 7323 section 2.3 */
 
@@ -206,35 +207,11 @@ static int check_window(
 	return 0;
 }
 
-/*
- * One socket option by itself. Here the option table, once there is one, says whether the option
- * may be in an image at all and whether the value fits it.
- */
-static int check_option(const struct hf_option *option, struct hf_error *err)
-{
-	if (option->len > HF_OPTION_SIZE)
-		return hf_error_set(err, -EBADMSG, "options: %u/%u has more than %u bytes",
-			option->level, option->name, HF_OPTION_SIZE);
-	return 0;
-}
-
 static int check_options(const struct hf_conn *conn, struct hf_error *err)
 {
 	if (conn->n_options > HF_MAX_OPTIONS)
 		return bad(err, "options", "too many");
-	for (uint32_t i = 0; i < conn->n_options; i++) {
-		const struct hf_option *option = &conn->options[i];
-		int ret = check_option(option, err);
-
-		if (ret < 0)
-			return ret;
-		for (uint32_t k = 0; k < i; k++)
-			if (conn->options[k].level == option->level &&
-				conn->options[k].name == option->name)
-				return hf_error_set(err, -EBADMSG, "options: %u/%u is there twice",
-					option->level, option->name);
-	}
-	return 0;
+	return hf_sockopt_check(conn, err);
 }
 
 static int check_holders(const struct hf_conn *conn, struct hf_error *err)

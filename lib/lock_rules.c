@@ -533,7 +533,11 @@ static int add_everything(struct builder *builder, const struct hf_lock *lock, s
 	if (ret == 0)
 		ret = add_mark_rule(builder, "input", HF_MARK, NF_ACCEPT, err);
 	if (ret == 0)
+		ret = add_mark_rule(builder, "input", HF_MARK_CRIU, NF_ACCEPT, err);
+	if (ret == 0)
 		ret = add_mark_rule(builder, "output", HF_MARK, NF_ACCEPT, err);
+	if (ret == 0)
+		ret = add_mark_rule(builder, "output", HF_MARK_CRIU, NF_ACCEPT, err);
 	if (ret == 0)
 		ret = add_mark_rule(builder, "output", HF_MARK_MUTE, NF_DROP, err);
 	if (ret == 0)

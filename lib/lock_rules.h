@@ -16,7 +16,8 @@
  *           output            held packets are dropped, but on the loopback device: a peer in the
  *                             same stack whose own output is dropped would not count its
  *                             retransmissions
- * Packets with the mark HF_MARK pass, those with HF_MARK_MUTE are dropped. The table's comment says who made it, when and why.
+ * Packets with the mark HF_MARK or HF_MARK_CRIU pass, those with HF_MARK_MUTE are dropped. The
+ * table's comment says who made it, when and why.
  *
  * The kernel applies a batch as a whole or not at all. The caller sends it in one message and needs
  * the acknowledgement of `last_seq`; any error in between means that nothing was applied.
@@ -29,8 +30,12 @@
 #include "lib/error.h"
 #include "lib/image.h"
 
-#define HF_MARK         0x48465354u /* meta mark of segments that holdfast itself sends: they pass */
-#define HF_MARK_MUTE    0x48464d55u /* of a socket that is being rebuilt: nothing of it goes out */
+/* Packet marks: of segments that holdfast itself makes, which pass; of those that CRIU makes when it
+ * restores a state itself, which pass (its SOCCR_MARK); of a socket that is being rebuilt, of which
+ * nothing goes out. */
+#define HF_MARK         0x48465354u
+#define HF_MARK_CRIU    0xc114u
+#define HF_MARK_MUTE    0x48464d55u
 #define HF_TABLE_PREFIX "holdfast-"
 #define HF_TABLE_NAME                                                                              \
 	(sizeof(HF_TABLE_PREFIX) + HF_ID_TEXT) /* bytes of a table name, with its end */

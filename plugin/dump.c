@@ -47,11 +47,13 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 static int lock(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
-	int ret = hf_lock_image(dump->netns, &dump->image, "checkpoint", err);
+	int ret;
 
+	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there. */
+	dump->locked = true;
+	ret = hf_lock_image(dump->netns, &dump->image, "checkpoint", err);
 	if (ret < 0)
 		return ret;
-	dump->locked = true;
 	ret = hf_net_lock_barrier(err);
 	dump->lock_us = hf_now_us() - start;
 	return ret;
@@ -65,6 +67,8 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
 	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
 
+	if (ret == 0)
+		ret = hf_sock_options_read(dump->socks[i], &dump->options, conn, err);
 	if (ret == 0)
 		ret = hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
 	if (!row->connected) {
@@ -116,6 +120,8 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	ret = hf_image_write_header(&writer, &out, &dump->image, err);
 	if (ret == 0)
 		ret = write_conns(dump, &writer, err);
+	if (ret == 0)
+		ret = hf_image_check_unique(&dump->image, err);
 	if (ret == 0)
 		ret = hf_image_write_end(&writer, err);
 	finished = hf_image_file_finish(file, ret == 0 ? err : NULL);

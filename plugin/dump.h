@@ -16,6 +16,7 @@
 #include "lib/error.h"
 #include "lib/image.h"
 #include "plugin/drain.h"
+#include "sys/sock_options.h"
 #include "sys/task_fds.h"
 
 struct hf_dump {
@@ -25,6 +26,7 @@ struct hf_dump {
 	int netns;
 	int image_dir;
 	struct hf_orphans orphans;
+	struct hf_sock_options_reader options;
 	int guardian; /* control fd, -1: none */
 	bool locked;
 	bool has_image;

@@ -106,6 +106,14 @@ static int checkpoint_devices(int pid)
 	return -ENOTSUP;
 }
 
+static void warn_of_options(const struct hf_sockopt_report *report)
+{
+	char text[HF_SOCKOPT_REPORT_TEXT];
+
+	if (*hf_sockopt_report_format(text, report))
+		hf_log_warn("%s", text);
+}
+
 /* Called for every task of the restored, stopped tree, the root first. CRIU ignores what it
  * returns. */
 static int resume_devices_late(int pid)
@@ -117,6 +125,7 @@ static int resume_devices_late(int pid)
 	the.started = true;
 	if (hf_restore(&the.restore, pid, &err) < 0)
 		return fail("restore failed, the lock is kept: correct this and try again", &err);
+	warn_of_options(&the.restore.options.report);
 	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, "
 		    "restore %llu, resume %llu",
 		hf_image_count_connected(&the.restore.image), the.restore.n_kept,

@@ -68,6 +68,7 @@ struct target {
 	int *socks; /* -1: not taken yet, or left alone */
 	struct hf_queues queues;
 	struct hf_raw raw;
+	struct hf_tcp_tools tools;
 };
 
 static int get_socket(const struct target *target, const struct hf_conn *conn, struct hf_error *err)
@@ -103,13 +104,8 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 {
 	const struct hf_conn *conn = &target->restore->image.conns[i];
 	int file = target->restore->file;
-	hf_autoclose int sock = -1;
+	hf_autoclose int sock = get_socket(target, conn, err);
 	int ret;
-
-	/* Nothing to build, but what CRIU does by itself. */
-	if (hf_tcp_row(conn->state, conn->closed)->steps[0] == HF_STEP_END)
-		return 0;
-	sock = get_socket(target, conn, err);
 
 	if (sock < 0)
 		return sock;
@@ -123,9 +119,9 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 	/* From here on a failure must not close the socket in any other state than repair mode. */
 	if (ret == 0)
 		ret = hf_tcp_rebuild(sock, conn, target->queues.recv, target->queues.send,
-			&target->raw, err);
+			&target->tools, err);
 	if (ret == 1)
-		target->restore->n_kept++;
+		target->restore->n_kept += hf_tcp_row(conn->state, conn->closed)->connected;
 	else
 		target->socks[i] = hf_steal_fd(&sock);
 	return ret < 0 ? ret : 0;
@@ -196,6 +192,10 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	if (target->netns < 0)
 		return target->netns;
 	target->raw = HF_RAW_INIT(target->netns);
+	target->tools = (struct hf_tcp_tools){&target->raw, &restore->options};
+	ret = hf_sock_options_writer_init(&restore->options, target->netns, err);
+	if (ret < 0)
+		return ret;
 	target->socks = malloc((restore->image.n_conns + 1) * sizeof(*target->socks));
 	if (!target->socks)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");

@@ -15,6 +15,7 @@
 #include "lib/conn.h"
 #include "lib/error.h"
 #include "sys/raw_socket.h"
+#include "sys/sock_options.h"
 
 /* What hf_tcp_identify() found. */
 enum hf_tcp_kind {
@@ -52,14 +53,20 @@ int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err);
 /* Makes the socket disappear without a packet when it is closed: repair mode on. */
 int hf_tcp_freeze(int sock, struct hf_error *err);
 
+/* What all sockets of a restore share. */
+struct hf_tcp_tools {
+	struct hf_raw *raw;
+	struct hf_sock_options_writer *options;
+};
+
 /*
  * Builds the connection in a closed socket, by the steps of its state (lib/tcp_state.h), and leaves
- * it in repair mode. Returns 0; 1 if there is nothing to build, or the socket is in this state
+ * it in repair mode. Its options come back with it, also where there is nothing to build. Returns 0; 1 if there is nothing to build, or the socket is in this state
  * already, and left alone; or a negative errno (-EADDRNOTAVAIL: the local address is not here, or
  * the tuple is taken).
  */
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, struct hf_raw *raw, struct hf_error *err);
+	const void *send_data, const struct hf_tcp_tools *tools, struct hf_error *err);
 
 /* Repair mode off, for an established connection with a window probe, which makes the peer answer;
  * SO_REUSEADDR as it was. */

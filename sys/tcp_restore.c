@@ -137,6 +137,13 @@ static void set_timestamp(struct hf_steps *steps)
 		(int)((conn->timestamp & ~1u) | conn->usec_timestamps));
 }
 
+static void write_options(struct hf_steps *steps, unsigned int phases)
+{
+	if (steps->ret == 0)
+		steps->ret = hf_sock_options_write(
+			steps->sock, steps->conn, phases, steps->tools->options, steps->err);
+}
+
 /* HF_STEP_CONNECT */
 static void do_connect(struct hf_steps *steps, const struct hf_tcp_row *row)
 {
@@ -156,6 +163,7 @@ static void do_connect(struct hf_steps *steps, const struct hf_tcp_row *row)
 		hf_steps_note(
 			steps, "connect in repair mode", connect_peer(steps, row->faked_peer));
 	hf_steps_set_int(steps, "reset TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, 0);
+	write_options(steps, HF_SOCKOPT_AFTER);
 	if (!row->stream)
 		return;
 	set_options(steps);
@@ -191,6 +199,7 @@ static void do_syn(struct hf_steps *steps, const struct hf_tcp_row *row)
 	hf_steps_note(steps, "connect", ret);
 	hf_steps_note(steps, "reset O_NONBLOCK", fcntl(steps->sock, F_SETFL, flags));
 	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	write_options(steps, HF_SOCKOPT_AFTER);
 	if (row->connected)
 		set_timestamp(steps);
 }
@@ -215,7 +224,7 @@ static void send_segment(struct hf_steps *steps, const struct hf_segment *segmen
 
 	if (steps->ret < 0)
 		return;
-	ret = hf_raw_send(steps->raw, segment, NULL);
+	ret = hf_raw_send(steps->tools->raw, segment, NULL);
 	errno = -ret;
 	hf_steps_note(steps, what, ret);
 }
@@ -455,31 +464,36 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 }
 
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, struct hf_raw *raw, struct hf_error *err)
+	const void *send_data, const struct hf_tcp_tools *tools, struct hf_error *err)
 {
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
-	struct hf_steps steps = {.sock = sock, .conn = conn, .peer = conn->peer, .raw = raw};
+	struct hf_steps steps = {
+		.sock = sock, .conn = conn, .peer = conn->peer, .tools = tools, .err = err};
 	struct hf_buffers buffers = {0};
 	char text[HF_CONN_TEXT];
 	int ret;
 
-	if (row->steps[0] == HF_STEP_END)
-		return 1;
-	ret = look(sock, conn, err);
-	if (ret != 0)
-		return ret < 0 ? hf_error_context(
-					 err, ret, "connection %s", hf_conn_format(text, conn))
-			       : ret;
+	ret = row->steps[0] == HF_STEP_END ? 1 : look(sock, conn, err);
+	if (ret == 1)
+		write_options(&steps, HF_SOCKOPT_ALL_PHASES);
+	if (ret < 0)
+		return hf_error_context(err, ret, "connection %s", hf_conn_format(text, conn));
+	if (ret == 1)
+		return steps.ret < 0 ? steps.ret : 1;
 	if (row->faked_peer)
 		fake_peer(&steps);
 	disconnect(&steps);
 	hf_steps_set_int(&steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+	write_options(&steps, HF_SOCKOPT_BEFORE);
 	hf_steps_open_buffers(&steps, &buffers);
 	do_all(&steps, row, recv_data, send_data);
 	if ((conn->shutdown & HF_SHUTDOWN_RECV) && row->connected && !row->peer_fin &&
 		steps.ret == 0)
 		hf_steps_note(&steps, "shut down", shutdown(sock, SHUT_RD));
 	hf_steps_close_buffers(&steps, &buffers);
+	write_options(&steps, HF_SOCKOPT_LAST);
+	if (steps.ret < 0 && !steps.what)
+		return steps.ret;
 	if (steps.ret < 0)
 		return hf_error_sys(err, steps.ret, "connection %s: cannot %s",
 			hf_conn_format(text, conn), steps.what);

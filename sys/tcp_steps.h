@@ -13,9 +13,10 @@ struct hf_steps {
 	int sock;
 	const struct hf_conn *conn;
 	struct hf_endpoint peer; /* the connection's, or a made up one */
-	struct hf_raw *raw;
+	const struct hf_tcp_tools *tools;
+	struct hf_error *err;
 	int ret;
-	const char *what; /* failed */
+	const char *what; /* failed; NULL: err says it */
 };
 
 /* Notes the result of a system call: a negative one is errno's. */

@@ -85,9 +85,10 @@ static void make_listeners(struct sample *sample)
 	any->v6only = true;
 	any->local.port = 80;
 	any->reuseaddr = true;
+	/* TCP_USER_TIMEOUT, and two keys of TCP_FASTOPEN_KEY */
 	sample->options[0] = (struct hf_option){6, 18, 4, {0xb8, 0x0b}};
-	sample->options[1] = (struct hf_option){UINT16_MAX, UINT16_MAX, HF_OPTION_SIZE, {0}};
-	memset(sample->options[1].value, 0xa5, HF_OPTION_SIZE);
+	sample->options[1] = (struct hf_option){6, 33, 32, {0}};
+	memset(sample->options[1].value, 0xa5, 32);
 	any->options = sample->options;
 	any->n_options = 2;
 	for (uint32_t i = LISTEN_ONE; i <= LISTEN_TOO; i++) {

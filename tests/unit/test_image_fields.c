@@ -235,8 +235,12 @@ BREAK(urgent_max, p->socket[WAS_RESET]->urgent->at = UINT32_MAX)
 BREAK(urgent_empty, p->socket[ON_IPV4]->urgent = new_urgent())
 BREAK(urgent_unknown, add_unknown(&p->socket[WAS_RESET]->urgent->base))
 BREAK(options_many, set_options(p->socket[LISTEN_ANY], HF_MAX_OPTIONS + 1, 0))
-BREAK(options_twice, p->socket[LISTEN_ANY]->options[0]->level = UINT16_MAX;
-	p->socket[LISTEN_ANY]->options[0]->name = UINT16_MAX)
+BREAK(options_twice, p->socket[LISTEN_ANY]->options[1]->name = 18;
+	p->socket[LISTEN_ANY]->options[1]->value.len = 4)
+BREAK(option_strange, p->socket[LISTEN_ANY]->options[0]->level = 7)
+BREAK(option_short, p->socket[LISTEN_ANY]->options[0]->value.len = 3)
+BREAK(option_of_criu, p->socket[LISTEN_ANY]->options[0]->level = 1;
+	p->socket[LISTEN_ANY]->options[0]->name = 9)
 BREAK(options_unknown, add_unknown(&p->socket[LISTEN_ANY]->options[1]->base))
 BREAK(option_level, p->socket[LISTEN_ANY]->options[1]->level = 65536)
 BREAK(option_name, p->socket[LISTEN_ANY]->options[1]->name = 65536 + 18)
@@ -398,7 +402,10 @@ static const struct {
 	CASE(urgent_empty, "socket 1: ", "urgent: the mark lies after"),
 	CASE(urgent_unknown, "socket 8: ", "urgent: has a field"),
 	CASE(options_many, "socket 4: ", "options: too many"),
-	CASE(options_twice, "socket 4: ", "options: 65535/65535 is there twice"),
+	CASE(options_twice, "socket 4: ", "option TCP_USER_TIMEOUT: is there twice"),
+	CASE(option_strange, "socket 4: ", "option 18 of level 7: is unknown"),
+	CASE(option_short, "socket 4: ", "option TCP_USER_TIMEOUT: has a wrong length"),
+	CASE(option_of_criu, "socket 4: ", "option SO_KEEPALIVE: is not one that holdfast carries"),
 	CASE(options_unknown, "socket 4: ", "options: has a field"),
 	CASE(option_level, "socket 4: ", "options: a level or name"),
 	CASE(option_name, "socket 4: ", "options: a level or name"),
@@ -523,7 +530,6 @@ BREAK(limit_link_local_no_scope, p->socket[LINK_LOCAL]->local->scope_id = 0; p->
 BREAK(limit_same_local, set_ip(p->socket[MAPPED]->local, ALL_V6, 16); set_ip(p->socket[MAPPED]->peer, ALL_V6, 16))
 BREAK(limit_same_mapped, set_ip(p->socket[MAPPED]->peer, MAPPED_9, 16);
 	p->socket[MAPPED]->local->port = 50000; p->socket[MAPPED]->peer->port = 444)
-BREAK(limit_options, set_options(p->socket[LISTEN_ANY], HF_MAX_OPTIONS, HF_OPTION_SIZE))
 BREAK(limit_urgent, p->socket[WAS_RESET]->urgent->at = 0;
 	p->socket[WAS_RESET]->urgent->taken = false)
 BREAK(limit_listen_local, p->socket[LISTEN_ONE]->local->ip.len = 4;
@@ -550,7 +556,6 @@ static void test_limits(void **state)
 		{"link_local_no_scope", limit_link_local_no_scope},
 		{"same_local", limit_same_local},
 		{"same_mapped", limit_same_mapped},
-		{"options", limit_options},
 		{"urgent", limit_urgent},
 		{"listen_local", limit_listen_local},
 		{"closed_kinds", limit_closed_kinds},

@@ -72,8 +72,8 @@ static void test_add(void **state)
 	/* conn4, conn6, and the dual-stack listener in port6 and port4 */
 	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), 4);
 	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSETELEM), 4);
-	/* marks thrice, loopback, both directions of two sets, two of SYNs */
-	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 4 + 4 + 2);
+	/* five of marks, loopback, both directions of two sets, two of SYNs */
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 6 + 4 + 2);
 	hf_batch_clear(&batch);
 }
 
@@ -96,8 +96,8 @@ static void test_states(void **state)
 			conn.closed = (enum hf_closed)closed;
 			assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
 			assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), none ? 0 : 1);
-			/* beside the four that every lock has: SYNs in, or both directions */
-			assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 4 + rules);
+			/* beside the six that every lock has: SYNs in, or both directions */
+			assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 6 + rules);
 		}
 	hf_batch_clear(&batch);
 }
