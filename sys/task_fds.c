@@ -206,7 +206,7 @@ static int socket_inode(int dir, const char *name, uint64_t *inode)
 {
 	static const char prefix[] = "socket:[";
 	char target[64];
-	/* NOLINTNEXTLINE(clang-analyzer-unix.StdCLibraryFunctions): dirfd() of an open DIR is valid */
+	/* The dirfd() of an open DIR is valid. NOLINTNEXTLINE(clang-analyzer-unix.StdC*) */
 	ssize_t len = readlinkat(dir, name, target, sizeof(target) - 1);
 
 	if (len < 0)
