@@ -43,11 +43,14 @@ int hf_netns_socket(int netns, int domain, int type, int protocol, struct hf_err
 {
 	hf_autoclose int own = hf_netns_open(0, err);
 	hf_autoclose int sock = -1;
-	uint64_t there, here;
+	uint64_t there = 0, here = 0;
 	int ret = own;
 
-	if (ret < 0 || (ret = hf_netns_inode(own, &here, err)) < 0 ||
-		(ret = hf_netns_inode(netns, &there, err)) < 0)
+	if (ret >= 0)
+		ret = hf_netns_inode(own, &here, err);
+	if (ret >= 0)
+		ret = hf_netns_inode(netns, &there, err);
+	if (ret < 0)
 		return ret;
 	if (here != there && setns(netns, CLONE_NEWNET) < 0)
 		return hf_error_sys(err, -errno, "cannot enter the network namespace");
@@ -73,7 +76,7 @@ int hf_netns_inherited(struct hf_error *err)
 {
 	hf_autoclose int own = hf_netns_open(0, err);
 	hf_autoclose int found = -1;
-	uint64_t here = 0, inode, found_inode = 0;
+	uint64_t here = 0, inode = 0, found_inode = 0;
 	struct dirent *entry;
 	int ret = 0;
 	DIR *dir;
@@ -87,7 +90,7 @@ int hf_netns_inherited(struct hf_error *err)
 	if (!dir)
 		return hf_error_sys(err, -errno, "cannot open /proc/self/fd");
 	while (ret == 0 && (entry = readdir(dir))) {
-		int fd = atoi(entry->d_name);
+		int fd = (int)strtol(entry->d_name, NULL, 10);
 
 		if (entry->d_name[0] == '.' || !is_netns(fd))
 			continue;

@@ -53,7 +53,7 @@ int hf_task_tracer(pid_t pid)
 	char buf[STATUS_SIZE];
 	const char *at = status_line(pid, "\nTracerPid:", buf);
 
-	return at ? atoi(at) : -ESRCH;
+	return at ? (int)strtol(at, NULL, 10) : -ESRCH;
 }
 
 static bool is_zombie(pid_t pid)
@@ -120,9 +120,12 @@ static int add_children(struct hf_tree *tree, const char *path, int *outside, st
 
 	if (!file)
 		return errno == ENOENT ? 0 : hf_error_sys(err, -errno, "cannot open %s", path);
-	while (ret == 0 && fscanf(file, "%d", &child) == 1)
+	/* The kernel's own numbers: they fit. */
+	while (ret == 0 && fscanf(file, "%d", &child) == 1) /* NOLINT(cert-err34-c) */
 		if (!is_zombie(child))
 			ret = add_task(tree, child, outside, err);
+	if (ret == 0 && ferror(file))
+		ret = hf_error_sys(err, -EIO, "cannot read %s", path);
 	fclose(file);
 	return ret;
 }
@@ -138,12 +141,14 @@ static int add_descendants(struct hf_tree *tree, pid_t pid, int *outside, struct
 	dir = opendir(path);
 	if (!dir)
 		return hf_error_sys(err, -errno, "cannot open %s", path);
-	while (ret == 0 && (entry = readdir(dir))) {
+	while (ret == 0 && (errno = 0, entry = readdir(dir))) {
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/children", (int)pid, entry->d_name);
 		ret = add_children(tree, path, outside, err);
 	}
+	if (ret == 0 && errno)
+		ret = hf_error_sys(err, -errno, "cannot list the threads of task %d", (int)pid);
 	closedir(dir);
 	return ret;
 }
@@ -179,6 +184,40 @@ const struct hf_task *hf_tree_find(const struct hf_tree *tree, const struct hf_h
 	return NULL;
 }
 
+static int add_socket(struct hf_task_sockets *sockets, size_t *room, struct hf_task_socket socket,
+	struct hf_error *err)
+{
+	if (sockets->n == *room) {
+		size_t more = *room ? 2 * *room : 256;
+		struct hf_task_socket *grown = realloc(sockets->sockets, more * sizeof(*grown));
+
+		if (!grown)
+			return hf_error_sys(err, -ENOMEM, "cannot list the sockets");
+		sockets->sockets = grown;
+		*room = more;
+	}
+	sockets->sockets[sockets->n++] = socket;
+	return 0;
+}
+
+/* Whether an entry of /proc/PID/fd is a socket, and its inode; an entry that we may not read could
+ * be one. */
+static int socket_inode(int dir, const char *name, uint64_t *inode)
+{
+	static const char prefix[] = "socket:[";
+	char target[64];
+	/* The dirfd() of an open DIR is valid. NOLINTNEXTLINE(clang-analyzer-unix.StdC*) */
+	ssize_t len = readlinkat(dir, name, target, sizeof(target) - 1);
+
+	if (len < 0)
+		return errno == ENOENT ? 0 : -errno;
+	target[len] = '\0';
+	if (strncmp(target, prefix, strlen(prefix)) != 0)
+		return 0;
+	*inode = strtoull(target + strlen(prefix), NULL, 10);
+	return 1;
+}
+
 static int add_task_sockets(const struct hf_tree *tree, size_t task,
 	struct hf_task_sockets *sockets, size_t *room, struct hf_error *err)
 {
@@ -191,31 +230,20 @@ static int add_task_sockets(const struct hf_tree *tree, size_t task,
 	dir = opendir(path);
 	if (!dir)
 		return hf_error_sys(err, -errno, "cannot open %s", path);
-	while (ret == 0 && (entry = readdir(dir))) {
-		char target[64];
-		unsigned long inode;
-		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+	while (ret == 0 && (errno = 0, entry = readdir(dir))) {
+		struct hf_task_socket socket = {.task = task};
 
-		if (len <= 0)
+		if (entry->d_name[0] == '.')
 			continue;
-		target[len] = '\0';
-		if (sscanf(target, "socket:[%lu]", &inode) != 1)
-			continue;
-		if (sockets->n == *room) {
-			size_t more = *room ? 2 * *room : 256;
-			struct hf_task_socket *grown =
-				realloc(sockets->sockets, more * sizeof(*grown));
-
-			if (!grown) {
-				ret = hf_error_sys(err, -ENOMEM, "cannot list the sockets");
-				break;
-			}
-			sockets->sockets = grown;
-			*room = more;
-		}
-		sockets->sockets[sockets->n++] =
-			(struct hf_task_socket){inode, task, atoi(entry->d_name)};
+		socket.fd = (int)strtol(entry->d_name, NULL, 10);
+		ret = socket_inode(dirfd(dir), entry->d_name, &socket.inode);
+		if (ret < 0)
+			hf_error_sys(err, ret, "cannot read %s/%s", path, entry->d_name);
+		else if (ret > 0)
+			ret = add_socket(sockets, room, socket, err);
 	}
+	if (ret == 0 && errno)
+		ret = hf_error_sys(err, -errno, "cannot read %s", path);
 	closedir(dir);
 	return ret;
 }

@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -161,18 +163,25 @@ def test_tcp_established_is_left_alone(
         finish(peer)
 
 
-def test_other_plugins_get_their_turn(
-    tmp_path: Path, serve: Serve, connect: Connect, holdfast_mode: Mode
-) -> None:
-    libdir = tmp_path / "plugins"
-    libdir.mkdir()
-    for name in (".libs/holdfast_plugin.so", "tests/programs/.libs/count_plugin.so"):
-        shutil.copy(builddir() / name, libdir)
-    server = serve("criu-shared", mode.holdfast(libdir), server_args=["--processes=3"])
+@pytest.fixture
+def plugins() -> Iterator[Path]:
+    """A directory with our plugin between two others, in whichever order it is read: tmpfs keeps
+    the order in which files were made."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        libdir = Path(name)
+        count = builddir() / "tests/programs/.libs/count_plugin.so"
+        shutil.copy(count, libdir / "one.so")
+        shutil.copy(builddir() / ".libs/holdfast_plugin.so", libdir)
+        shutil.copy(count, libdir / "other.so")
+        yield libdir
+
+
+def test_other_plugins_get_their_turn(plugins: Path, serve: Serve, connect: Connect) -> None:
+    server = serve("criu-shared", mode.holdfast(plugins), server_args=["--processes=3"])
     with connect(FLOWING, patience=15) as peer:
-        tasks = len(server.pids())
-        assert len(server.checkpoint().check().lines("count_plugin: hook called")) == tasks
-        assert len(server.restore().check().lines("count_plugin: hook called")) == tasks
+        calls = 2 * len(server.pids())
+        assert len(server.checkpoint().check().lines("count_plugin: hook called")) == calls
+        assert len(server.restore().check().lines("count_plugin: hook called")) == calls
         finish(peer)
 
 
@@ -193,7 +202,12 @@ def test_show(serve: Serve, connect: Connect, holdfast_mode: Mode) -> None:
 
 
 def test_lock_is_taken_again(
-    net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode, arrangement: str
+    tmp_path: Path,
+    net: Network,
+    serve: Serve,
+    connect: Connect,
+    holdfast_mode: Mode,
+    arrangement: str,
 ) -> None:
     """Where the lock is not there any more, the restore takes it before anything exists."""
     server = serve(arrangement, holdfast_mode)
@@ -201,7 +215,16 @@ def test_lock_is_taken_again(
         server.checkpoint().check()
         for family, name in nft_tables(net.container):
             net.container.run("nft", f"delete table {family} {name}").check()
+        # CRIU calls it when the tasks exist, before the plugin's last hook.
+        script, seen = tmp_path / "script", tmp_path / "seen"
+        listing = " ".join(net.container.command(["nft", "list", "tables"]))
+        script.write_text(
+            f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ] || {listing} >{seen}\n'
+        )
+        script.chmod(0o755)
+        server.mode = server.mode.plus(f"action-script {script}")
         assert server.restore().check().lines("checkpoint with 4 connections; lock taken")
+        assert "holdfast-" in seen.read_text()
         finish(peer)
 
 
@@ -312,9 +335,22 @@ def test_image_missing(serve: Serve, connect: Connect, holdfast_mode: Mode, net:
         assert peer.finish().lost == 1
 
 
-@pytest.mark.parametrize("damage", ["magic", "version", "middle", "short"])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        ("magic", "this is not a holdfast image"),
+        ("version", "version: 99"),
+        ("middle", ""),
+        ("short", "the file ends at byte"),
+    ],
+)
 def test_bad_image(
-    net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode, damage: str
+    net: Network,
+    serve: Serve,
+    connect: Connect,
+    holdfast_mode: Mode,
+    damage: str,
+    words: str,
 ) -> None:
     """Refused before anything exists; the lock stays, and the right image restores."""
     server = serve("criu-external", holdfast_mode)
@@ -333,7 +369,7 @@ def test_bad_image(
         image(server).write_bytes(bad)
         result = server.restore()
         assert not result.ok
-        assert len(result.lines("Error (holdfast): restore refused: holdfast.img")) == 1
+        assert len(result.lines("Error (holdfast): restore refused: holdfast.img", words)) == 1
         assert len(checks.holdfast_tables(net.container)) == 1
         assert show(server).returncode == 1
         image(server).write_bytes(good)
@@ -344,15 +380,16 @@ def test_bad_image(
 def test_restore_is_all_or_nothing(
     net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode
 ) -> None:
-    """The address is not there: the tree is killed silently, the lock stays, a retry works."""
+    """No route to some peers: the tree is killed silently, the lock stays, a retry works."""
     server = serve("criu-external", holdfast_mode)
-    with connect(FLOWING, patience=15) as peer:
+    with connect([*FLOWING, "echo,to=IPv6*2"], patience=15) as peer:
         server.checkpoint().check()
-        address = [f"{net.container.v4}/24", "dev", "eth0"]
-        net.container.run("ip", "addr", "del", *address).check()
+        route = ["10.77.0.0/24", "dev", "eth0"]
+        net.container.run("ip", "route", "del", *route).check()
         result = server.restore()
         assert not result.ok
-        net.container.run("ip", "addr", "add", *address).check()
+        assert len(result.lines("Error (holdfast): restore failed, the lock is kept")) == 1
+        net.container.run("ip", "route", "add", *route, "src", net.container.v4).check()
         assert len(checks.holdfast_tables(net.container)) == 1
         server.restore().check()
         finish(peer)
