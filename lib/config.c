@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MAX_MS             60000
+#define MAX_MS            60000
 #define ORPHAN_TIMEOUT_MS 200
 
 /* A piece of the text, without blanks around it. */

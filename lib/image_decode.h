@@ -17,7 +17,7 @@
 /* Every field that a message has and this version does not know makes the image bad. */
 static inline bool hf_has_unknown_fields(const ProtobufCMessage *message)
 {
-	return message->n_unknown_fields > 0;
+	return !message || message->n_unknown_fields > 0;
 }
 
 /* All of the header but the number of sockets, which is only checked. */

@@ -38,7 +38,7 @@ static int get(
 		if (n == 0)
 			return hf_error_set(err, -EBADMSG,
 				"%s: the file ends at byte %llu, in the middle", what,
-				(unsigned long long)(reader->offset + done));
+				(unsigned long long)reader->offset + done);
 		done += (size_t)n;
 	}
 	reader->crc = hf_crc32c(reader->crc, data, len);

@@ -12,7 +12,7 @@ char *hf_id_format(char buf[HF_ID_TEXT], const uint8_t id[HF_ID_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
 
-	for (int i = 0; i < HF_ID_SIZE; i++) {
+	for (size_t i = 0; i < HF_ID_SIZE; i++) {
 		buf[2 * i] = digits[id[i] >> 4];
 		buf[2 * i + 1] = digits[id[i] & 15];
 	}

@@ -612,8 +612,11 @@ int hf_lock_rules_remove(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], s
 	struct builder builder;
 	struct nftnl_table *table = nftnl_table_alloc();
 	struct nlmsghdr *header;
-	int ret = table ? begin(&builder, batch, id, err) : no_memory(err);
+	int ret;
 
+	if (!table)
+		return no_memory(err);
+	ret = begin(&builder, batch, id, err);
 	if (ret < 0)
 		goto out;
 	header = start(&builder, NFT_MSG_DELTABLE, 0);
@@ -626,8 +629,7 @@ int hf_lock_rules_remove(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], s
 	message_done(batch, header);
 	ret = end(&builder, last_message(batch), err);
 out:
-	if (table)
-		nftnl_table_free(table);
+	nftnl_table_free(table);
 	return ret;
 }
 

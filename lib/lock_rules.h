@@ -30,9 +30,9 @@
 #include "lib/error.h"
 #include "lib/image.h"
 
-/* Packet marks: of segments that holdfast itself makes, which pass; of those that CRIU makes when it
- * restores a state itself, which pass (its SOCCR_MARK); of a socket that is being rebuilt, of which
- * nothing goes out. */
+/* Packet marks: of segments that holdfast itself makes, which pass; of those that CRIU makes when
+ * it restores a state itself, which pass (its SOCCR_MARK); of a socket that is being rebuilt, of
+ * which nothing goes out. */
 #define HF_MARK         0x48465354u
 #define HF_MARK_CRIU    0xc114u
 #define HF_MARK_MUTE    0x48464d55u

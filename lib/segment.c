@@ -39,8 +39,8 @@ static uint16_t fold(uint32_t sum)
 
 bool hf_segment_is_ipv4(const struct hf_segment *segment)
 {
-	return segment->family == HF_FAMILY_IPV4 || (hf_endpoint_is_v4_mapped(&segment->from) &&
-							    hf_endpoint_is_v4_mapped(&segment->to));
+	return segment->family == HF_FAMILY_IPV4 ||
+	       (hf_endpoint_is_v4_mapped(&segment->from) && hf_endpoint_is_v4_mapped(&segment->to));
 }
 
 static const uint8_t *ipv4_of(const struct hf_segment *segment, const struct hf_endpoint *endpoint)

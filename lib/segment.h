@@ -35,8 +35,8 @@ struct hf_segment {
 bool hf_segment_is_ipv4(const struct hf_segment *segment);
 
 /*
- * Writes the whole packet with its TCP checksum, as raw(7) with IP_HDRINCL takes it: the kernel adds
- * the IPv4 header's own checksum. Returns its length.
+ * Writes the whole packet with its TCP checksum, as raw(7) with IP_HDRINCL takes it: the kernel
+ * adds the IPv4 header's own checksum. Returns its length.
  */
 size_t hf_segment_build(uint8_t buf[HF_SEGMENT_SIZE], const struct hf_segment *segment);
 

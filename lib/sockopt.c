@@ -107,14 +107,16 @@ _Static_assert(N_ROWS <= HF_SOCKOPT_MAX, "HF_SOCKOPT_MAX is too small");
 #define LEFT_OUT(level, name, note)                                                                \
 	case KEY(level, name):                                                                     \
 		return &hf_sockopts[INDEX_##name];
+/* NOLINTNEXTLINE(readability-function-size): a table */
 const struct hf_sockopt *hf_sockopt_find(unsigned int level, unsigned int number)
 {
 	if (level > UINT16_MAX || number > UINT16_MAX)
 		return NULL;
 	switch (KEY(level, number)) {
 #include "lib/sockopt_table.h"
+	default:
+		return NULL;
 	}
-	return NULL;
 }
 
 static const struct {
@@ -141,8 +143,9 @@ const char *hf_sockopt_level_name(unsigned int level)
 		return "IP";
 	case IPPROTO_IPV6:
 		return "IPv6";
+	default:
+		return "unknown";
 	}
-	return "unknown";
 }
 
 unsigned int hf_sockopt_max_len(const struct hf_sockopt *row)
@@ -214,8 +217,9 @@ bool hf_sockopt_is_base(
 		       memcmp(option->value, HF_SOCKOPT_BASE_CONGESTION, option->len) == 0;
 	case HF_SOCKOPT_WORDS:
 		return all_zero(option);
+	default:
+		return option->len == 0;
 	}
-	return option->len == 0;
 }
 
 bool hf_sockopt_base(const struct hf_sockopt *row, enum hf_family family, struct hf_option *option)
@@ -240,8 +244,9 @@ bool hf_sockopt_base(const struct hf_sockopt *row, enum hf_family family, struct
 		option->len = sizeof(HF_SOCKOPT_BASE_CONGESTION) - 1;
 		memcpy(option->value, HF_SOCKOPT_BASE_CONGESTION, option->len);
 		return true;
+	default:
+		return false;
 	}
-	return false;
 }
 
 void hf_sockopt_normalize(const struct hf_sockopt *row, struct hf_option *option)

@@ -3,17 +3,17 @@
 
 #include <stddef.h>
 
-#define CONNECT  HF_STEP_CONNECT
-#define SYN      HF_STEP_SYN
-#define RECEIVED HF_STEP_RECEIVED
-#define SENT     HF_STEP_SENT
-#define UNSENT   HF_STEP_UNSENT
-#define OUR_FIN  HF_STEP_OUR_FIN
-#define PEER_FIN HF_STEP_PEER_FIN
-#define PEER_ACK HF_STEP_PEER_ACK
-#define PEER_RST HF_STEP_PEER_RST
+#define CONNECT    HF_STEP_CONNECT
+#define SYN        HF_STEP_SYN
+#define RECEIVED   HF_STEP_RECEIVED
+#define SENT       HF_STEP_SENT
+#define UNSENT     HF_STEP_UNSENT
+#define OUR_FIN    HF_STEP_OUR_FIN
+#define PEER_FIN   HF_STEP_PEER_FIN
+#define PEER_ACK   HF_STEP_PEER_ACK
+#define PEER_RST   HF_STEP_PEER_RST
 #define DISCONNECT HF_STEP_DISCONNECT
-#define WINDOW   HF_STEP_WINDOW
+#define WINDOW     HF_STEP_WINDOW
 
 /*
  * UNSENT comes before the peer's FIN in CLOSING and after it in LAST-ACK: the order of the two FINs

@@ -43,7 +43,7 @@ enum hf_step {
 	HF_STEP_PEER_ACK, /* a segment of the peer: acknowledges our FIN */
 	HF_STEP_PEER_RST, /* a segment of the peer: RST; for a SYN, RST and ACK */
 	HF_STEP_DISCONNECT, /* connect(AF_UNSPEC) outside repair mode */
-	HF_STEP_WINDOW,   /* TCP_REPAIR_WINDOW: all five values as they were */
+	HF_STEP_WINDOW,     /* TCP_REPAIR_WINDOW: all five values as they were */
 };
 #define HF_MAX_STEPS 8
 
@@ -67,8 +67,8 @@ struct hf_tcp_row {
  */
 const struct hf_tcp_row *hf_tcp_row(enum hf_tcp_state state, enum hf_closed closed);
 
-/* The state that a step leads to from `state`, by the diagram above; `state` where it does not change
- * it. */
+/* The state that a step leads to from `state`, by the diagram above; `state` where it does not
+ * change it. */
 enum hf_tcp_state hf_tcp_after(enum hf_tcp_state state, enum hf_step step);
 
 /* "finished" and so on; "" for HF_CLOSED_UNCONNECTED. */

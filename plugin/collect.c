@@ -101,7 +101,8 @@ static int refuse_in_flight(int sock, void *context, struct hf_error *err)
 	if (conn.state == HF_TCP_LISTEN || conn.state == HF_TCP_CLOSE)
 		return 0;
 	return hf_error_set(err, -EOPNOTSUPP,
-		"connection %s is in flight: it was sent through a unix socket (SCM_RIGHTS) and not "
+		"connection %s is in flight: it was sent through a unix socket (SCM_RIGHTS) and "
+		"not "
 		"received yet, which holdfast cannot save: let the program receive it and try "
 		"again",
 		hf_conn_format(text, &conn));

@@ -17,14 +17,15 @@
 struct hf_orphans {
 	uint64_t waited_us; /* 0: there was none */
 	uint32_t n;         /* that were not done in time */
-	uint64_t bytes;     /* that they still had to send, or to have acknowledged; a FIN counts as one */
+	uint64_t bytes; /* that they still had to send, or to have acknowledged; a FIN counts as one
+			 */
 	char named[HF_ORPHANS_NAMED][HF_CONN_TEXT + 32]; /* the first ones, and their bytes */
 };
 
 /*
- * Waits until the container's orphans are done, at most timeout_ms. Where the namespace is CRIU's own
- * (image->netns_shared), the container's are those on a port of one of the image's sockets; else
- * all of the namespace.
+ * Waits until the container's orphans are done, at most timeout_ms. Where the namespace is CRIU's
+ * own (image->netns_shared), the container's are those on a port of one of the image's sockets;
+ * else all of the namespace.
  */
 int hf_drain_orphans(int netns, const struct hf_image *image, unsigned int timeout_ms,
 	struct hf_orphans *orphans, struct hf_error *err);

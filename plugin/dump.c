@@ -49,7 +49,8 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	uint64_t start = hf_now_us();
 	int ret;
 
-	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there. */
+	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there.
+	 */
 	dump->locked = true;
 	ret = hf_lock_image(dump->netns, &dump->image, "checkpoint", err);
 	if (ret < 0)
@@ -99,8 +100,8 @@ static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, str
 
 /*
  * Each socket is in repair mode only while it is read: should CRIU die, the kernel lets the tasks
- * run before anybody can act, and their calls on a socket in repair mode would fail with EINVAL. The
- * lock alone keeps the state as it was read.
+ * run before anybody can act, and their calls on a socket in repair mode would fail with EINVAL.
+ * The lock alone keeps the state as it was read.
  */
 static int write_image(struct hf_dump *dump, struct hf_error *err)
 {
@@ -167,8 +168,8 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = set_header(dump, err);
 	anything = dump->image.n_conns > 0;
 	if (ret == 0)
-		ret = hf_drain_orphans(dump->netns, &dump->image, config->orphan_timeout_ms,
-			&dump->orphans, err);
+		ret = hf_drain_orphans(
+			dump->netns, &dump->image, config->orphan_timeout_ms, &dump->orphans, err);
 	if (ret == 0 && anything)
 		ret = start_guardian(dump, root, err);
 	if (ret == 0 && anything)

@@ -12,7 +12,8 @@
  *   commit, then CRIU ends, the root task lives -> lock removed: the application goes on
  *   commit, then the root task dies            -> repair mode on, sockets closed: no packet is
  *                                                 sent; the lock stays
- *   hf_guardian_dismiss()                      -> nothing: the plugin has put everything back itself
+ *   hf_guardian_dismiss()                      -> nothing: the plugin has put everything back
+ * itself
  */
 #include <stdbool.h>
 #include <stdint.h>

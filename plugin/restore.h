@@ -18,11 +18,11 @@
 
 struct hf_restore {
 	struct hf_image image;
-	int file;            /* the image, open */
-	bool locked;         /* the lock is in the target's network namespace */
-	bool lock_was_there; /* since the dump */
+	int file;                              /* the image, open */
+	bool locked;                           /* the lock is in the target's network namespace */
+	bool lock_was_there;                   /* since the dump */
 	struct hf_sock_options_writer options; /* whose report says what could not be set */
-	uint32_t n_kept;     /* connections that CRIU had restored itself */
+	uint32_t n_kept;                       /* connections that CRIU had restored itself */
 	uint64_t lock_us, rebuild_us, resume_us;
 };
 

@@ -7,7 +7,8 @@
 #include "lib/error.h"
 #include "lib/segment.h"
 
-/* One socket a family, opened when first needed. Start with HF_RAW_INIT(netns), which is borrowed. */
+/* One socket a family, opened when first needed. Start with HF_RAW_INIT(netns), which is borrowed.
+ */
 struct hf_raw {
 	int netns;
 	int v4;

@@ -34,8 +34,8 @@ struct hf_sock_options_reader {
 
 /*
  * Reads the options of a socket into conn->options, which must be empty; conn->family, state and
- * closed are already there, from hf_tcp_read(). Nothing of the socket changes. The caller frees with
- * hf_conn_clear().
+ * closed are already there, from hf_tcp_read(). Nothing of the socket changes. The caller frees
+ * with hf_conn_clear().
  *
  * Cost: one getsockopt() for each row of the table that applies, of 0.4 us each where it was
  * measured (a small virtual machine): 21 us for an IPv4 connection (53 calls), 36 us for an IPv6

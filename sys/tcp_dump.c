@@ -54,10 +54,10 @@ static void get_ulp(int sock, char name[16])
 }
 
 /*
- * What a closed socket has behind it; its last peer is known until it is disconnected. An error that
- * the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting it
- * (SO_ERROR), so that is concluded from whether the connection ever stood: tp->delivered counts its
- * SYN.
+ * What a closed socket has behind it; its last peer is known until it is disconnected. An error
+ * that the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting
+ * it (SO_ERROR), so that is concluded from whether the connection ever stood: tp->delivered counts
+ * its SYN.
  */
 static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info *info)
 {

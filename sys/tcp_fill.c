@@ -23,8 +23,8 @@ void hf_steps_note(struct hf_steps *steps, const char *what, int result)
 void hf_steps_set_int(struct hf_steps *steps, const char *what, int level, int option, int value)
 {
 	if (steps->ret == 0)
-		hf_steps_note(steps, what,
-			setsockopt(steps->sock, level, option, &value, sizeof(value)));
+		hf_steps_note(
+			steps, what, setsockopt(steps->sock, level, option, &value, sizeof(value)));
 }
 
 static void get_limits(struct hf_steps *steps, struct hf_buffers *buffers)
@@ -70,10 +70,8 @@ void hf_steps_close_buffers(struct hf_steps *steps, const struct hf_buffers *buf
 {
 	if (!buffers->changed)
 		return;
-	hf_steps_set_int(
-		steps, "reset SO_SNDBUF", SOL_SOCKET, SO_SNDBUFFORCE, buffers->send / 2);
-	hf_steps_set_int(
-		steps, "reset SO_RCVBUF", SOL_SOCKET, SO_RCVBUFFORCE, buffers->recv / 2);
+	hf_steps_set_int(steps, "reset SO_SNDBUF", SOL_SOCKET, SO_SNDBUFFORCE, buffers->send / 2);
+	hf_steps_set_int(steps, "reset SO_RCVBUF", SOL_SOCKET, SO_RCVBUFFORCE, buffers->recv / 2);
 	if (buffers->has_lock)
 		hf_steps_set_int(
 			steps, "reset SO_BUF_LOCK", SOL_SOCKET, SO_BUF_LOCK, buffers->lock);
@@ -117,8 +115,7 @@ void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t le
 {
 	if (len == 0)
 		return;
-	hf_steps_set_int(
-		steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	send_all(steps, "fill the send queue", data, len);
 	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
 }

@@ -61,9 +61,9 @@ struct hf_tcp_tools {
 
 /*
  * Builds the connection in a closed socket, by the steps of its state (lib/tcp_state.h), and leaves
- * it in repair mode. Its options come back with it, also where there is nothing to build. Returns 0; 1 if there is nothing to build, or the socket is in this state
- * already, and left alone; or a negative errno (-EADDRNOTAVAIL: the local address is not here, or
- * the tuple is taken).
+ * it in repair mode. Its options come back with it, also where there is nothing to build. Returns
+ * 0; 1 if there is nothing to build, or the socket is in this state already, and left alone; or a
+ * negative errno (-EADDRNOTAVAIL: the local address is not here, or the tuple is taken).
  */
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 	const void *send_data, const struct hf_tcp_tools *tools, struct hf_error *err);

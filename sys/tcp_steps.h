@@ -6,6 +6,7 @@
  * The rebuilding of one socket, as a chain of calls of which the first that fails stops the rest:
  * each function does nothing where steps->ret is not 0.
  */
+#include "lib/tcp_state.h"
 #include "sys/raw_socket.h"
 #include "sys/tcp_repair.h"
 
@@ -43,5 +44,33 @@ void hf_steps_fill(struct hf_steps *steps, int which, const uint8_t *data, size_
 
 /* Appends to the send queue what counts as not sent. */
 void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len);
+
+/* With 0 the kernel would choose one itself. */
+static inline uint32_t hf_initial_seq(const struct hf_conn *conn)
+{
+	return conn->send.seq ? conn->send.seq : 1;
+}
+
+/* Makes up the peer that steps->peer then is: another port of our own, since connect() to that
+ * needs no network. */
+void hf_steps_fake_peer(struct hf_steps *steps);
+
+/* connect(AF_UNSPEC): takes back what CRIU's tcp-close left, a socket that was shut down. */
+void hf_steps_disconnect(struct hf_steps *steps);
+
+/* The socket's options of these phases, lib/sockopt.h. */
+void hf_steps_write_options(struct hf_steps *steps, unsigned int phases);
+
+/* Segments to ourselves go over the loopback device: mostly they are done when they are sent. */
+void hf_steps_await_state(struct hf_steps *steps, enum hf_tcp_state state, const char *what);
+
+/* The steps of lib/tcp_state.h; `state` is the one that the socket is in. */
+void hf_step_connect(struct hf_steps *steps, const struct hf_tcp_row *row);
+void hf_step_syn(struct hf_steps *steps, const struct hf_tcp_row *row);
+void hf_step_disconnect(struct hf_steps *steps);
+void hf_step_received(struct hf_steps *steps, const uint8_t *data);
+void hf_step_our_fin(struct hf_steps *steps);
+void hf_step_segment(struct hf_steps *steps, enum hf_step step, enum hf_tcp_state state);
+void hf_step_window(struct hf_steps *steps, const struct hf_window *window);
 
 #endif

@@ -19,6 +19,7 @@ from harness.net import Network
 from harness.peer import Peer
 from harness.proc import run
 from harness.programs import Missing, program
+from harness.scenes import CRIU_CANNOT
 
 # Its assertions shall show what they compared.
 pytest.register_assert_rewrite("harness.cases")
@@ -53,6 +54,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for table in matrix.printed:
         terminalreporter.section(table.title)
         terminalreporter.write(table.text())
+
+
+def _beyond_criu(item: pytest.Item) -> bool:
+    params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    where = str(params.get("stage", ""))
+    return where.endswith("-established") and params.get("scene") in CRIU_CANNOT
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Nobody can ask of CRIU's own support what it cannot do, with or without the plugin."""
+    beyond = [item for item in items if _beyond_criu(item)]
+    items[:] = [item for item in items if item not in beyond]
+    config.hook.pytest_deselected(items=beyond)
 
 
 def _cannot() -> str | None:

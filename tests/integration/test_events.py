@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness import syscalls
-from harness.scenes import WHERES, Scene, Stage, World, make_stage, name_of
+from harness.scenes import WHERES, Scene, Stage, World, criu_cannot, make_stage, name_of
 
 LARGE = 400_000
 
@@ -202,6 +202,7 @@ def poll_low_water_mark(w: World) -> Iterator[None]:
     a.recv(100)
 
 
+@criu_cannot
 def poll_urgent_pending(w: World) -> Iterator[None]:
     a, b = w.pair("urgent")
     w.b.run("conns['urgent'].sock.send(b'!', socket.MSG_OOB)")

@@ -115,7 +115,6 @@ def test_dump(
         finish(peer)
 
 
-@pytest.mark.xfail(strict=True, reason="a lock that may have been taken is not removed")
 def test_dump_with_no_answer_at_all(
     net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode
 ) -> None:

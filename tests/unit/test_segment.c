@@ -14,8 +14,8 @@ static struct hf_endpoint endpoint(int family, const char *ip, uint16_t port)
 }
 
 /* RFC 1071 the slow way: the sum over the pseudo header and the segment is all ones. */
-static void assert_checksum(const uint8_t *addresses, size_t addresses_len, const uint8_t *tcp,
-	size_t tcp_len)
+static void assert_checksum(
+	const uint8_t *addresses, size_t addresses_len, const uint8_t *tcp, size_t tcp_len)
 {
 	uint8_t all[128] = {0};
 	uint32_t sum = 6 + (uint32_t)tcp_len;

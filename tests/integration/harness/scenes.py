@@ -68,6 +68,14 @@ class World:
 
 Scene = Callable[[World], Iterator[None]]
 
+def criu_cannot(scene: Scene) -> Scene:
+    """A scene that CRIU's own tcp-established does not carry over: holdfast alone is tested."""
+    CRIU_CANNOT.add(scene)
+    return scene
+
+
+CRIU_CANNOT: set[Scene] = set()
+
 # "nowhere" is without any checkpoint: it shows that a scene expects what programs see.
 PLACES = ("shared", "external")
 WHERES = ("nowhere", *(f"{place}-{name}" for name in CHOSEN for place in PLACES))
