@@ -56,8 +56,9 @@ static void get_ulp(int sock, char name[16])
 /*
  * What a closed socket has behind it; its last peer is known until it is disconnected. An error that
  * the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting it
- * (SO_ERROR), so that is concluded from whether the connection ever stood: tp->delivered counts its
- * SYN.
+ * (SO_ERROR), so that is concluded from whether the connection ever stood. tp->delivered counts its
+ * SYN, but not that of a connection which was restored; that one had its receive buffer measured
+ * (tcp_init_buffer_space()).
  */
 static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info *info)
 {
@@ -68,7 +69,7 @@ static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info
 		return error ? HF_CLOSED_DISCONNECTED : HF_CLOSED_UNCONNECTED;
 	if (!error)
 		return HF_CLOSED_FINISHED;
-	return info->tcpi_delivered ? HF_CLOSED_RESET : HF_CLOSED_REFUSED;
+	return info->tcpi_delivered || info->tcpi_rcv_space ? HF_CLOSED_RESET : HF_CLOSED_REFUSED;
 }
 
 /* The state, and what follows from it. */
