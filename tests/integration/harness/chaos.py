@@ -37,9 +37,9 @@ COUNTERS = (
 ).split()
 
 # An outage may last as long as several retransmissions, and the next one comes soon: nothing may
-# back off for long, or give up.
+# back off for long, or give up. (Linux gives up a probe of a shrunk window after 2 * rto_max.)
 SYSCTLS = (
-    "net.ipv4.tcp_rto_max_ms=1000",
+    "net.ipv4.tcp_rto_max_ms=3000",
     "net.ipv4.tcp_retries2=200",
     "net.ipv4.tcp_syn_retries=100",
     "net.ipv4.tcp_orphan_retries=100",
