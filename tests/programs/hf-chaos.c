@@ -20,7 +20,7 @@
 
 #define LOOP_MS  3
 #define US       UINT64_C(1000000)
-#define MAX_LIVE 40
+#define MAX_LIVE 64
 #define PATIENCE (60 * US)
 
 static struct task task;
@@ -125,7 +125,7 @@ static void become_child(unsigned int number)
 	task.number = number;
 	task.random = mix(number, task.random);
 	task.children = 0;
-	task.leave_at = task.running + below(&task, 15 * US);
+	task.leave_at = task.running + below(&task, 6 * US);
 }
 
 static void fork_one(void)
@@ -138,7 +138,7 @@ static void fork_one(void)
 		struct conn *conn = &task.conns[i];
 
 		shares[i] = !is_chosen(conn) || one_in(&task, 2)  ? STAYS
-			    : may_split(conn) && one_in(&task, 3) ? SPLITS
+			    : may_split(conn) && one_in(&task, 2) ? SPLITS
 								  : GOES;
 		if (shares[i] != STAYS)
 			unwatch(&task, conn);
@@ -210,7 +210,7 @@ static void run(void)
 		}
 		if (counted(&task, N_LIVE) < task.max_live && one_in(&task, 8))
 			open_one(&task);
-		if (counted(&task, N_TASKS) < task.max_tasks && one_in(&task, 300))
+		if (counted(&task, N_TASKS) < task.max_tasks && one_in(&task, 200))
 			fork_one();
 	}
 }
