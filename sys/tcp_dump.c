@@ -195,6 +195,19 @@ static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info
 	return 0;
 }
 
+/*
+ * The peer's last window may have come in a segment out of order. Those are not saved, and come
+ * again: the window then counts as that of the next segment in order. The kernel refuses one beyond
+ * our own window, which may have shrunk since (tcp_repair_set_window()).
+ */
+static void bring_wl1_back(struct hf_conn *conn, const struct hf_tcp_row *row)
+{
+	uint32_t rcv_nxt = conn->recv.seq + row->peer_fin;
+
+	if ((int32_t)(rcv_nxt - conn->window.snd_wl1) < 0)
+		conn->window.snd_wl1 = rcv_nxt;
+}
+
 /* A connection that stands, in one of the states with sequence numbers on both sides. */
 static int read_stream(int sock, struct hf_conn *conn, const struct hf_tcp_row *row,
 	const struct tcp_info *info, struct hf_queues *queues)
@@ -203,6 +216,7 @@ static int read_stream(int sock, struct hf_conn *conn, const struct hf_tcp_row *
 
 	if (ret == 0)
 		ret = hf_tcp_read_recv_queue(sock, conn, row, queues);
+	bring_wl1_back(conn, row);
 	if (ret == 0)
 		ret = hf_tcp_read_send_queue(sock, conn, row, queues);
 	return ret;
