@@ -48,10 +48,11 @@ void make_plan(struct plan *plan, uint64_t seed, uint64_t id)
 		plan->reset_at = mix(key, 4) % (plan->total[plan->reset_by] + 1);
 	if (plan->reset_by == CONNECTOR && plan->reset_at < ID_BYTES)
 		plan->reset_at = ID_BYTES;
-	for (unsigned int side = 0; side < 2; side++) {
+	for (unsigned int side = 0; side < 2; side++)
 		plan->early_close[side] = mix(key, 5 + side) % 6 == 0;
-		plan->shut_read[side] = plan->reset_by == NOBODY && mix(key, 7 + side) % 25 == 0;
-	}
+	/* At most one: that side waits for the other's end of stream before it sends its own. */
+	plan->shut_read[CONNECTOR] = plan->reset_by == NOBODY && mix(key, 7) % 12 == 0;
+	plan->shut_read[ACCEPTOR] = plan->reset_by == NOBODY && mix(key, 7) % 12 == 1;
 	plan->urgent = mix(key, 9) % 10 == 0;
 }
 
