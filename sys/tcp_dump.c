@@ -54,10 +54,11 @@ static void get_ulp(int sock, char name[16])
 }
 
 /*
- * What a closed socket has behind it; its last peer is known until it is disconnected. An error
- * that the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting
- * it (SO_ERROR), so that is concluded from whether the connection ever stood: tp->delivered counts
- * its SYN.
+ * What a closed socket has behind it; its last peer is known until it is disconnected. An error that
+ * the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting it
+ * (SO_ERROR), so that is concluded from whether the connection ever stood. tp->delivered counts its
+ * SYN, but not that of a connection which was restored; that one had its receive buffer measured
+ * (tcp_init_buffer_space()).
  */
 static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info *info)
 {
@@ -68,7 +69,7 @@ static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info
 		return error ? HF_CLOSED_DISCONNECTED : HF_CLOSED_UNCONNECTED;
 	if (!error)
 		return HF_CLOSED_FINISHED;
-	return info->tcpi_delivered ? HF_CLOSED_RESET : HF_CLOSED_REFUSED;
+	return info->tcpi_delivered || info->tcpi_rcv_space ? HF_CLOSED_RESET : HF_CLOSED_REFUSED;
 }
 
 /* The state, and what follows from it. */
@@ -194,6 +195,19 @@ static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info
 	return 0;
 }
 
+/*
+ * The peer's last window may have come in a segment out of order. Those are not saved, and come
+ * again: the window then counts as that of the next segment in order. The kernel refuses one beyond
+ * our own window, which may have shrunk since (tcp_repair_set_window()).
+ */
+static void bring_wl1_back(struct hf_conn *conn, const struct hf_tcp_row *row)
+{
+	uint32_t rcv_nxt = conn->recv.seq + row->peer_fin;
+
+	if ((int32_t)(rcv_nxt - conn->window.snd_wl1) < 0)
+		conn->window.snd_wl1 = rcv_nxt;
+}
+
 /* A connection that stands, in one of the states with sequence numbers on both sides. */
 static int read_stream(int sock, struct hf_conn *conn, const struct hf_tcp_row *row,
 	const struct tcp_info *info, struct hf_queues *queues)
@@ -202,6 +216,7 @@ static int read_stream(int sock, struct hf_conn *conn, const struct hf_tcp_row *
 
 	if (ret == 0)
 		ret = hf_tcp_read_recv_queue(sock, conn, row, queues);
+	bring_wl1_back(conn, row);
 	if (ret == 0)
 		ret = hf_tcp_read_send_queue(sock, conn, row, queues);
 	return ret;

@@ -78,6 +78,20 @@ static void open_window(struct hf_steps *steps, uint32_t rcv_nxt)
 				      OPEN_WINDOW, rcv_nxt});
 }
 
+/* With SO_OOBINLINE, which the owner may have set later, the kernel would refuse it. */
+static void take_urgent(struct hf_steps *steps)
+{
+	int inlined = 0;
+
+	hf_steps_note(steps, "get SO_OOBINLINE",
+		hf_get_int(steps->sock, SOL_SOCKET, SO_OOBINLINE, &inlined));
+	hf_steps_set_int(steps, "reset SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, 0);
+	if (steps->ret == 0)
+		hf_steps_note(steps, "take the urgent byte",
+			(int)recv(steps->sock, &(char){0}, 1, MSG_OOB | MSG_DONTWAIT));
+	hf_steps_set_int(steps, "set SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, inlined);
+}
+
 /*
  * HF_STEP_RECEIVED. The mark of urgent data comes into being as it did: by a segment of the peer,
  * with the one byte that is urgent.
@@ -114,9 +128,8 @@ void hf_step_received(struct hf_steps *steps, const uint8_t *data)
 	}
 	hf_steps_fill(
 		steps, TCP_RECV_QUEUE, data + urgent->at + 1, conn->recv.len - urgent->at - 1);
-	if (urgent->taken && steps->ret == 0)
-		hf_steps_note(steps, "take the urgent byte",
-			(int)recv(steps->sock, &(char){0}, 1, MSG_OOB | MSG_DONTWAIT));
+	if (urgent->taken)
+		take_urgent(steps);
 }
 
 /* HF_STEP_OUR_FIN: one that was sent is queued in repair mode, and counts as sent. */
