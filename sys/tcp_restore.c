@@ -19,12 +19,13 @@
 #define TCPOPT_WINDOW  3
 #define TCPOPT_SACK_OK 4
 #define TCPOPT_TSTAMP  8
-#define TUPLE_ATTEMPTS 1000 /* of 1 ms: the old owner's last close may be on its way */
-#define STATE_ATTEMPTS 2000 /* of 1 ms: a segment to ourselves may wait for a busy processor */
-#define FAKE_PORTS     64   /* tried for a peer that is made up */
+#define TUPLE_ATTEMPTS 1000  /* of 1 ms: the old owner's last close may be on its way */
+#define STATE_ATTEMPTS 2000  /* of 1 ms: a segment to ourselves may wait for a busy processor */
+#define FAKE_PORTS     64    /* tried for a peer that is made up */
 #define OPEN_WINDOW    65535 /* enough for the segments that we make */
 
-/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that. */
+/* What CRIU's tcp-close left: a closed socket that was shut down. connect(AF_UNSPEC) clears that.
+ */
 static void disconnect(struct hf_steps *steps)
 {
 	const struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -36,8 +37,7 @@ static void set_sequences(struct hf_steps *steps, uint32_t recv, uint32_t send)
 {
 	hf_steps_set_int(
 		steps, "choose the receive queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_RECV_QUEUE);
-	hf_steps_set_int(
-		steps, "set the receive sequence", IPPROTO_TCP, TCP_QUEUE_SEQ, (int)recv);
+	hf_steps_set_int(steps, "set the receive sequence", IPPROTO_TCP, TCP_QUEUE_SEQ, (int)recv);
 	hf_steps_set_int(
 		steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
 	hf_steps_set_int(steps, "set the send sequence", IPPROTO_TCP, TCP_QUEUE_SEQ, (int)send);
@@ -180,8 +180,7 @@ static void do_syn(struct hf_steps *steps, const struct hf_tcp_row *row)
 	hf_steps_note(steps, "read the file flags", flags);
 	bind_local(steps);
 	set_sequences(steps, 0, initial_seq(steps->conn));
-	hf_steps_set_int(
-		steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	if (steps->ret < 0)
 		return;
 	hf_steps_note(steps, "set O_NONBLOCK", fcntl(steps->sock, F_SETFL, flags | O_NONBLOCK));
@@ -262,9 +261,23 @@ static void open_window(struct hf_steps *steps, uint32_t rcv_nxt)
 				  OPEN_WINDOW, rcv_nxt});
 }
 
+/* MSG_OOB finds nothing where SO_OOBINLINE is set, as it may have been after the byte was taken. */
+static void take_urgent(struct hf_steps *steps)
+{
+	int inlined = 0;
+
+	hf_steps_note(steps, "get SO_OOBINLINE",
+		hf_get_int(steps->sock, SOL_SOCKET, SO_OOBINLINE, &inlined));
+	hf_steps_set_int(steps, "reset SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, 0);
+	if (steps->ret == 0)
+		hf_steps_note(steps, "take the urgent byte",
+			(int)recv(steps->sock, &(char){0}, 1, MSG_OOB | MSG_DONTWAIT));
+	hf_steps_set_int(steps, "set SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, inlined);
+}
+
 /*
- * HF_STEP_RECEIVED. The mark of urgent data comes into being as it did: by a segment of the peer, with
- * the one byte that is urgent.
+ * HF_STEP_RECEIVED. The mark of urgent data comes into being as it did: by a segment of the peer,
+ * with the one byte that is urgent.
  */
 static void do_received(struct hf_steps *steps, const uint8_t *data)
 {
@@ -298,9 +311,8 @@ static void do_received(struct hf_steps *steps, const uint8_t *data)
 	}
 	hf_steps_fill(
 		steps, TCP_RECV_QUEUE, data + urgent->at + 1, conn->recv.len - urgent->at - 1);
-	if (urgent->taken && steps->ret == 0)
-		hf_steps_note(steps, "take the urgent byte",
-			(int)recv(steps->sock, &(char){0}, 1, MSG_OOB | MSG_DONTWAIT));
+	if (urgent->taken)
+		take_urgent(steps);
 }
 
 /* HF_STEP_OUR_FIN: one that was sent is queued in repair mode, and counts as sent. */
@@ -309,8 +321,8 @@ static void do_our_fin(struct hf_steps *steps)
 	bool unsent = steps->conn->fin_unsent;
 
 	if (unsent)
-		hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR,
-			TCP_REPAIR_OFF_NO_WP);
+		hf_steps_set_int(
+			steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	else
 		hf_steps_set_int(steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE,
 			TCP_SEND_QUEUE);
@@ -348,8 +360,7 @@ static void do_segment(struct hf_steps *steps, enum hf_step step, enum hf_tcp_st
 /* HF_STEP_DISCONNECT: the kernel notes a reset, since the connection is not at its end. */
 static void do_disconnect(struct hf_steps *steps)
 {
-	hf_steps_set_int(
-		steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	if (steps->ret == 0)
 		disconnect(steps);
 	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
