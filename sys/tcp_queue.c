@@ -36,8 +36,27 @@ static int make_room(uint8_t **buf, size_t *room, size_t len)
 	return 0;
 }
 
-/* Exactly len bytes, which are there. Asking for more would take a pending error away. */
-static int peek(int sock, uint8_t *buf, size_t len)
+/*
+ * Exactly len bytes, which are there. A plain peek starts where the owner's SO_PEEK_OFF says and
+ * ends at the mark of urgent data; the next one with SO_PEEK_OFF starts behind it. Asking for more
+ * would take a pending error away.
+ */
+static int peek_all(int sock, uint8_t *buf, size_t len)
+{
+	int ret = 0;
+
+	for (size_t done = 0; done < len && ret == 0;) {
+		ssize_t n = recv(sock, buf + done, len - done, MSG_PEEK | MSG_DONTWAIT);
+
+		if (n > 0)
+			done += (size_t)n;
+		else
+			ret = n < 0 ? -errno : -EIO;
+	}
+	return ret;
+}
+
+static int peek_send_queue(int sock, uint8_t *buf, size_t len)
 {
 	ssize_t n;
 
@@ -49,28 +68,20 @@ static int peek(int sock, uint8_t *buf, size_t len)
 	return (size_t)n == len ? 0 : -EIO;
 }
 
-/* A plain peek ends at the mark of urgent data; with SO_PEEK_OFF the next one starts behind it. */
-static int peek_across_mark(int sock, uint8_t *buf, size_t len)
+static int peek_recv_queue(int sock, uint8_t *buf, size_t len, bool urgent)
 {
-	size_t done = 0;
-	int old = -1;
+	int old = -1, reset;
 	int ret = hf_get_int(sock, SOL_SOCKET, SO_PEEK_OFF, &old);
 
-	if (ret == 0)
+	if (ret == -EOPNOTSUPP && !urgent) /* of a TCP socket: Linux 6.9 */
+		ret = 0;
+	if (ret == 0 && (old >= 0 || urgent))
 		ret = hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0);
 	if (ret < 0)
 		return ret;
-	while (ret == 0 && done < len) {
-		ssize_t n = recv(sock, buf + done, len - done, MSG_PEEK | MSG_DONTWAIT);
-
-		if (n > 0)
-			done += (size_t)n;
-		else
-			ret = n < 0 ? -errno : -EIO;
-	}
-	if (hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, old) < 0 && ret == 0)
-		ret = -errno;
-	return ret;
+	ret = peek_all(sock, buf, len);
+	reset = old >= 0 || urgent ? hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, old) : 0;
+	return ret < 0 ? ret : reset;
 }
 
 int hf_tcp_choose_queue(int sock, int which, uint32_t *seq)
@@ -136,8 +147,7 @@ int hf_tcp_read_recv_queue(
 	if (ret == 0)
 		ret = make_room(&queues->recv, &queues->recv_room, conn->recv.len);
 	if (ret == 0)
-		ret = conn->urgent.present ? peek_across_mark(sock, queues->recv, conn->recv.len)
-					   : peek(sock, queues->recv, conn->recv.len);
+		ret = peek_recv_queue(sock, queues->recv, conn->recv.len, conn->urgent.present);
 	reset = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, inlined);
 	return ret < 0 ? ret : reset;
 }
@@ -158,7 +168,7 @@ int hf_tcp_read_send_queue(
 	if (unacked < fin)
 		return -EIO;
 	conn->send = (struct hf_queue){write_seq - row->our_fin, unacked - fin};
-	ret = peek(sock, queues->send, conn->send.len);
+	ret = peek_send_queue(sock, queues->send, conn->send.len);
 	if (ret == 0 && unacked > 0)
 		ret = get_length(sock, SIOCOUTQNSD, &unsent);
 	conn->fin_unsent = fin && unsent > 0;

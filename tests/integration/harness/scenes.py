@@ -9,6 +9,7 @@ each is a test of its own.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,9 +24,28 @@ from .blocks import Blocks
 from .criu import Arrangement
 from .mode import CHOSEN, MODES, Mode
 from .net import Network
+from .proc import run
+from .programs import builddir
 
+AGENT_TCP = Path(__file__).with_name("agent_tcp.py")
 PORT = 7500
 PAUSE = 0.3
+
+
+@dataclass(frozen=True)
+class Link:
+    """A connection: our end, and the peer's, which made it."""
+
+    a: RemoteConn
+    b: RemoteConn
+    a_port: int
+    b_port: int
+    to_b: Blocks
+    to_a: Blocks
+
+    def lose(self) -> None:
+        """From now on nothing that a sends arrives."""
+        self.to_b.drop([(self.a_port, self.b_port)])
 
 
 @dataclass
@@ -37,14 +57,62 @@ class World:
     a: AgentTask
     b: PeerAgent
     blocks: Blocks  # at the peer
+    where: str = ""  # of WHERES, or "running"
     streams: int = 0
     host: str = field(init=False)
+    inner: Control = field(init=False)  # a second task in the container, see tcp_agents()
+    blocks_inside: Blocks = field(init=False)
 
     def __post_init__(self) -> None:
         self.host = self.net.container.v4
+        self.blocks_inside = Blocks(self.net.container)
 
     def start(self) -> None:
         self.a.listen("all", self.host, PORT)
+
+    def tcp_agents(self) -> None:
+        """Before start(): the agents learn what is in agent_tcp.py, and there is one more."""
+        for agent in (self.a, self.b):
+            agent.run(AGENT_TCP.read_text())
+        self.inner = self.a.worker("inner")
+
+    @property
+    def restored(self) -> bool:
+        return self.where not in ("nowhere", "running")
+
+    def lift(self) -> None:
+        for blocks in (self.blocks, self.blocks_inside):
+            blocks.lift()
+
+    def link(self, name: str, inside: bool = False, **connect: Any) -> Link:
+        """inside: both ends are in the container; else b is the peer's."""
+        other = self.inner if inside else self.b
+        ours, theirs = self.new_streams()
+        port = other.connect(name, self.host, PORT, streams=(theirs, ours), **connect)
+        self.a.accept(name, "all", streams=(ours, theirs))
+        to_b = self.blocks_inside if inside else self.blocks
+        return Link(self.a[name], other[name], PORT, port, to_b, self.blocks_inside)
+
+    def made(self, name: str, seqs: tuple[int, int], timestamp: int | None = None) -> Link:
+        """A link with chosen sequence numbers, a's and b's next one."""
+        ours, theirs = self.new_streams()
+        a, b = (self.host, 21_000 + ours), (self.net.peer.v4, 31_000 + ours)
+        self.a.repaired(name, a, b, seqs, (ours, theirs), timestamp)
+        self.b.repaired(name, b, a, seqs[::-1], (theirs, ours), timestamp)
+        return Link(self.a[name], self.b[name], a[1], b[1], self.blocks, self.blocks_inside)
+
+    def saved(self, link: Link) -> dict[str, Any] | None:
+        """What holdfast show says of our end; None where there was no checkpoint."""
+        if not (self.a.images / "holdfast.img").exists():
+            return None
+        command = [builddir() / "holdfast", "show", "--json", self.a.images]
+        shown = json.loads(run(command).check().output)
+        ports = (f":{link.a_port}", f":{link.b_port}")
+        for conn in shown["connections"]:
+            if conn["local"].endswith(ports[0]) and conn["peer"].endswith(ports[1]):
+                found: dict[str, Any] = conn
+                return found
+        raise AssertionError(f"no connection {ports} in {shown}")
 
     def new_streams(self) -> tuple[int, int]:
         self.streams += 2
@@ -79,6 +147,8 @@ CRIU_CANNOT: set[Scene] = set()
 # "nowhere" is without any checkpoint: it shows that a scene expects what programs see.
 PLACES = ("shared", "external")
 WHERES = ("nowhere", *(f"{place}-{name}" for name in CHOSEN for place in PLACES))
+# The same and a checkpoint that leaves the program running.
+WHERES_AND_RUNNING = (*WHERES, "running")
 
 
 def name_of(scene: Scene) -> str:
@@ -107,7 +177,9 @@ class Stage:
         if self.where == "nowhere":
             return
         try:
-            self.world.a.checkpoint().check()
+            self.world.a.checkpoint(leave_running=self.where == "running").check()
+            if self.where == "running":
+                return
             time.sleep(PAUSE)
             self.world.a.restore().check()
         except RuntimeError as error:
@@ -134,12 +206,15 @@ def chosen(request: pytest.FixtureRequest, where: str) -> list[Scene]:
     return found
 
 
-def make_stage(request: pytest.FixtureRequest, work: Path) -> Iterator[Stage]:
+def make_stage(
+    request: pytest.FixtureRequest, work: Path, tcp_agents: bool = False
+) -> Iterator[Stage]:
     """What a module's fixture "stage", with the params WHERES, consists of."""
     where: str = request.param
     place, _, options = where.partition("-")
     arrangement: Arrangement = "shared" if place == "shared" else "external"
-    with world(work, MODES[options or CHOSEN[0]](), arrangement) as made:
+    with world(work, MODES[options or CHOSEN[0]](), arrangement, tcp_agents) as made:
+        made.where = where
         stage = Stage(made, where)
         stage.set_up(chosen(request, where))
         stage.there_and_back()
@@ -147,7 +222,9 @@ def make_stage(request: pytest.FixtureRequest, work: Path) -> Iterator[Stage]:
 
 
 @contextlib.contextmanager
-def world(work: Path, options: Mode, arrangement: Arrangement = "external") -> Iterator[World]:
+def world(
+    work: Path, options: Mode, arrangement: Arrangement = "external", tcp_agents: bool = False
+) -> Iterator[World]:
     """A new container; nothing of it may be left in the end."""
     leftovers = checks.Leftovers()
     with Network() as net:
@@ -156,6 +233,8 @@ def world(work: Path, options: Mode, arrangement: Arrangement = "external") -> I
             PeerAgent(net.peer, work) as b,
         ):
             made = World(net, work, a, b, Blocks(net.peer))
+            if tcp_agents:
+                made.tcp_agents()
             made.start()
             yield made
             assert not checks.repair_sockets(a.pids())
