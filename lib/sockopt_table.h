@@ -35,7 +35,8 @@ CARRIED(IPPROTO_TCP, TCP_DEFER_ACCEPT, INT, 0, ANY, BEFORE, 0,
 	"seconds, which the kernel rounds up to a number of retransmissions")
 CARRIED(IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, INT, 0, ANY, BEFORE, 0, "")
 CARRIED(IPPROTO_TCP, TCP_USER_TIMEOUT, INT, 0, ANY, BEFORE, 0, "")
-CARRIED(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UINT, 0, ANY, BEFORE, 0, "")
+/* hf_steps_fill_unsent() leaves it at its base. */
+CARRIED(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UINT, 0, ANY, LAST, 0, "")
 CARRIED(IPPROTO_TCP, TCP_SAVE_SYN, INT, 0, ANY, BEFORE, 0,
 	"the SYN that was saved itself, TCP_SAVED_SYN, is lost")
 CARRIED(IPPROTO_TCP, TCP_INQ, INT, 0, ANY, BEFORE, 0, "")

@@ -54,11 +54,11 @@ static void get_ulp(int sock, char name[16])
 }
 
 /*
- * What a closed socket has behind it; its last peer is known until it is disconnected. An error that
- * the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting it
- * (SO_ERROR), so that is concluded from whether the connection ever stood. tp->delivered counts its
- * SYN, but not that of a connection which was restored; that one had its receive buffer measured
- * (tcp_init_buffer_space()).
+ * What a closed socket has behind it; its last peer is known until it is disconnected. An error
+ * that the owner has not seen shows as POLLERR; which one it is the kernel tells only by forgetting
+ * it (SO_ERROR), so that is concluded from whether the connection ever stood. tp->delivered counts
+ * its SYN, but not that of a connection which was restored; that one had its receive buffer
+ * measured (tcp_init_buffer_space()).
  */
 static enum hf_closed closed_kind(int sock, bool has_peer, const struct tcp_info *info)
 {

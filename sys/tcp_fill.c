@@ -109,13 +109,16 @@ void hf_steps_fill(struct hf_steps *steps, int which, const uint8_t *data, size_
 
 /*
  * What never was sent is queued outside repair mode, or the kernel would count it as sent. The lock
- * drops what it tries to send now, so that it stays unsent.
+ * drops what it tries to send now, so that it stays unsent. TCP_NOTSENT_LOWAT, also by sysctl,
+ * would refuse some of it (kernel tcp_stream_memory_free()).
  */
 void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len)
 {
 	if (len == 0)
 		return;
 	hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+	hf_steps_set_int(steps, "raise TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1);
 	send_all(steps, "fill the send queue", data, len);
+	hf_steps_set_int(steps, "reset TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0);
 	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
 }

@@ -110,8 +110,8 @@ static int measure(int sock, struct hf_conn *conn, int *inlined)
 	if (ret == 0)
 		ret = get_length(sock, SIOCINQ, &before_mark);
 	/* ENOTCONN, after a reset, says nothing: nobody can take it any more. */
-	conn->urgent.taken = recv(sock, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) < 0 &&
-			     errno == EINVAL;
+	conn->urgent.taken =
+		recv(sock, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EINVAL;
 	if (ret == 0)
 		ret = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, 1);
 	if (ret == 0)
