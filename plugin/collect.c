@@ -242,6 +242,8 @@ int hf_collect(struct hf_dump *dump, struct hf_error *err)
 		ret = take_sockets(&search, err);
 	if (ret == 0)
 		ret = take_pending(&search, err);
+	for (size_t i = 0; i < search.diag.n && !dump->has_orphans; i++)
+		dump->has_orphans = hf_is_orphan(&search.diag.sockets[i]);
 	for (size_t i = 0; search.pidfds && i < dump->tree.n; i++)
 		hf_close_fd(&search.pidfds[i]);
 	free(search.pidfds);

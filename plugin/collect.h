@@ -8,9 +8,9 @@
 
 /*
  * Fills dump->image.conns with what can be seen of each socket from outside, dump->socks with
- * duplicates of them, and dump->image.pending with the connections that nobody accepted yet. Uses
- * dump->tree and dump->netns. -EOPNOTSUPP, with a text that names it, for a socket that cannot be
- * saved; what was found until an error is the dump's to free all the same.
+ * duplicates of them, dump->image.pending with the connections that nobody accepted yet, and
+ * dump->has_orphans. Uses dump->tree and dump->netns. -EOPNOTSUPP, with a text that names it, for a
+ * socket that cannot be saved; what was found until an error is the dump's to free all the same.
  */
 int hf_collect(struct hf_dump *dump, struct hf_error *err);
 

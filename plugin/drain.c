@@ -35,14 +35,18 @@ static int set_ports(struct ports *ports, const struct hf_image *image, struct h
 	return 0;
 }
 
-static bool is_orphan(const struct hf_diag_socket *sock, const struct ports *ports)
+bool hf_is_orphan(const struct hf_diag_socket *sock)
+{
+	return sock->inode == 0 && sock->unacked > 0 &&
+	       (sock->state == HF_TCP_FIN_WAIT1 || sock->state == HF_TCP_CLOSING ||
+		       sock->state == HF_TCP_LAST_ACK);
+}
+
+static bool is_ours(const struct hf_diag_socket *sock, const struct ports *ports)
 {
 	uint16_t port = sock->local.port;
 
-	return sock->inode == 0 && sock->unacked > 0 &&
-	       (sock->state == HF_TCP_FIN_WAIT1 || sock->state == HF_TCP_CLOSING ||
-		       sock->state == HF_TCP_LAST_ACK) &&
-	       (!ports->used || (ports->used[port / CHAR_BIT] & 1u << port % CHAR_BIT));
+	return !ports->used || (ports->used[port / CHAR_BIT] & 1u << port % CHAR_BIT);
 }
 
 static void name_one(struct hf_orphans *orphans, const struct hf_diag_socket *sock)
@@ -66,7 +70,7 @@ static int count(
 	orphans->n = 0;
 	orphans->bytes = 0;
 	for (size_t i = 0; ret == 0 && i < diag.n && diag.sockets[i].inode == 0; i++) {
-		if (!is_orphan(&diag.sockets[i], ports))
+		if (!hf_is_orphan(&diag.sockets[i]) || !is_ours(&diag.sockets[i], ports))
 			continue;
 		if (orphans->n < HF_ORPHANS_NAMED)
 			name_one(orphans, &diag.sockets[i]);

@@ -11,6 +11,7 @@
 
 #include "lib/error.h"
 #include "lib/image.h"
+#include "sys/sock_diag.h"
 
 #define HF_ORPHANS_NAMED 8
 
@@ -21,6 +22,9 @@ struct hf_orphans {
 			 */
 	char named[HF_ORPHANS_NAMED][HF_CONN_TEXT + 32]; /* the first ones, and their bytes */
 };
+
+/* True for an orphan that has something left to send. */
+bool hf_is_orphan(const struct hf_diag_socket *sock);
 
 /*
  * Waits until the container's orphans are done, at most timeout_ms. Where the namespace is CRIU's

@@ -167,7 +167,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 	if (ret == 0)
 		ret = set_header(dump, err);
 	anything = dump->image.n_conns > 0;
-	if (ret == 0)
+	if (ret == 0 && dump->has_orphans)
 		ret = hf_drain_orphans(
 			dump->netns, &dump->image, config->orphan_timeout_ms, &dump->orphans, err);
 	if (ret == 0 && anything)

@@ -27,7 +27,8 @@ struct hf_dump {
 	int image_dir;
 	struct hf_orphans orphans;
 	struct hf_sock_options_reader options;
-	int guardian; /* control fd, -1: none */
+	int guardian;     /* control fd, -1: none */
+	bool has_orphans; /* perhaps not ours */
 	bool locked;
 	bool has_image;
 	uint64_t lock_us;   /* rules and barrier */

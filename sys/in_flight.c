@@ -37,6 +37,11 @@ static int visit(const struct walk *walk, int fd, int depth)
 	return 0;
 }
 
+/* SO_PASSPIDFD of the owner makes the kernel add a pidfd of the sender. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
+
 /* Takes all descriptors out of a message, visits them and closes them. */
 static int visit_all(const struct walk *walk, struct msghdr *msg, int depth)
 {
@@ -45,7 +50,8 @@ static int visit_all(const struct walk *walk, struct msghdr *msg, int depth)
 	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
 		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+		if (cmsg->cmsg_level != SOL_SOCKET ||
+			(cmsg->cmsg_type != SCM_RIGHTS && cmsg->cmsg_type != SCM_PIDFD))
 			continue;
 		for (size_t i = 0; i < n; i++) {
 			int fd;
