@@ -68,20 +68,11 @@ static int peek_send_queue(int sock, uint8_t *buf, size_t len)
 	return (size_t)n == len ? 0 : -EIO;
 }
 
-static int peek_recv_queue(int sock, uint8_t *buf, size_t len, bool urgent)
+static int peek_recv_queue(int sock, uint8_t *buf, size_t len, bool with_offset)
 {
-	int old = -1, reset;
-	int ret = hf_get_int(sock, SOL_SOCKET, SO_PEEK_OFF, &old);
+	int ret = with_offset ? hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0) : 0;
 
-	if (ret == -EOPNOTSUPP && !urgent) /* of a TCP socket: Linux 6.9 */
-		ret = 0;
-	if (ret == 0 && (old >= 0 || urgent))
-		ret = hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0);
-	if (ret < 0)
-		return ret;
-	ret = peek_all(sock, buf, len);
-	reset = old >= 0 || urgent ? hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, old) : 0;
-	return ret < 0 ? ret : reset;
+	return ret < 0 ? ret : peek_all(sock, buf, len);
 }
 
 int hf_tcp_choose_queue(int sock, int which, uint32_t *seq)
@@ -97,16 +88,14 @@ int hf_tcp_choose_queue(int sock, int which, uint32_t *seq)
 
 /*
  * How much is queued, and where the mark is. Without SO_OOBINLINE the kernel counts up to the mark
- * only, with it to the end (tcp_inq()). *inlined is what the option was; it is on afterwards.
+ * only, with it to the end (tcp_inq()). It is on afterwards.
  */
-static int measure(int sock, struct hf_conn *conn, int *inlined)
+static int measure(int sock, struct hf_conn *conn, int inlined)
 {
 	uint32_t before_mark = 0;
 	char byte;
-	int ret = hf_get_int(sock, SOL_SOCKET, SO_OOBINLINE, inlined);
+	int ret = inlined ? hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, 0) : 0;
 
-	if (ret == 0 && *inlined)
-		ret = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, 0);
 	if (ret == 0)
 		ret = get_length(sock, SIOCINQ, &before_mark);
 	/* ENOTCONN, after a reset, says nothing: nobody can take it any more. */
@@ -131,24 +120,71 @@ static bool is_empty(int sock)
 	       get_length(sock, SIOCATMARK, &at_mark) == 0 && at_mark == 0;
 }
 
+static int look_at_options(int sock, struct hf_borrowed *own)
+{
+	int ret = hf_get_int(sock, SOL_SOCKET, SO_OOBINLINE, &own->oobinline);
+
+	if (ret == 0)
+		ret = hf_get_int(sock, SOL_SOCKET, SO_PEEK_OFF, &own->peek_off);
+	if (ret == -EOPNOTSUPP) { /* of a TCP socket: Linux 6.9 */
+		own->peek_off = -1;
+		ret = 0;
+	}
+	own->sock = sock;
+	return ret;
+}
+
+static int give_back(const struct hf_borrowed *own, bool with_offset)
+{
+	int ret = hf_set_int(own->sock, SOL_SOCKET, SO_OOBINLINE, own->oobinline);
+
+	return ret == 0 && with_offset
+		       ? hf_set_int(own->sock, SOL_SOCKET, SO_PEEK_OFF, own->peek_off)
+		       : ret;
+}
+
+void hf_tcp_give_back(const struct hf_borrowed *borrowed)
+{
+	if (borrowed && borrowed->sock >= 0)
+		give_back(borrowed, true);
+}
+
+/* For another process, in this order. */
+static void publish(struct hf_borrowed *to, const struct hf_borrowed *own)
+{
+	if (!to)
+		return;
+	to->oobinline = own->oobinline;
+	to->peek_off = own->peek_off;
+	__atomic_store_n(&to->sock, own->sock, __ATOMIC_RELEASE);
+}
+
 int hf_tcp_read_recv_queue(
 	int sock, struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_queues *queues)
 {
 	uint32_t rcv_nxt = 0;
-	int inlined = 0, reset;
+	struct hf_borrowed own = {-1, 0, -1};
+	bool with_offset;
 	int ret = row->stream ? hf_tcp_choose_queue(sock, TCP_RECV_QUEUE, &rcv_nxt) : 0;
+	int reset;
 
 	if (ret < 0)
 		return ret;
 	conn->recv = (struct hf_queue){rcv_nxt - row->peer_fin, 0};
 	if (is_empty(sock))
 		return 0;
-	ret = measure(sock, conn, &inlined);
+	ret = look_at_options(sock, &own);
+	if (ret < 0)
+		return ret;
+	publish(queues->borrowed, &own);
+	ret = measure(sock, conn, own.oobinline);
 	if (ret == 0)
 		ret = make_room(&queues->recv, &queues->recv_room, conn->recv.len);
+	with_offset = conn->urgent.present || own.peek_off >= 0;
 	if (ret == 0)
-		ret = peek_recv_queue(sock, queues->recv, conn->recv.len, conn->urgent.present);
-	reset = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, inlined);
+		ret = peek_recv_queue(sock, queues->recv, conn->recv.len, with_offset);
+	reset = give_back(&own, with_offset);
+	publish(queues->borrowed, &(struct hf_borrowed){-1, 0, -1});
 	return ret < 0 ? ret : reset;
 }
 
