@@ -213,6 +213,8 @@ static void read_some(struct task *task, struct conn *conn)
 	ssize_t n = recv(conn->fd, buffer, size, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
 
 	if (n < 0 && errno == EAGAIN) {
+		if (conn->read_shut)
+			fail(task, conn, "shutdown(SHUT_RD) is undone");
 		conn->can_read = false;
 		return;
 	}
