@@ -3,6 +3,7 @@
 #include "chaos.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -380,7 +381,7 @@ static void duplicate(struct task *task, struct conn *conn)
 		close(conn->extra[--conn->n_extra]);
 		return;
 	}
-	fd = dup(conn->fd);
+	fd = fcntl(conn->fd, F_DUPFD_CLOEXEC, (int)below(task, 300));
 	if (fd < 0)
 		fail(task, conn, "dup: %s", strerror(errno));
 	count(task, N_DUPS, 1);

@@ -97,6 +97,7 @@ struct conn {
 	uint64_t progress_at; /* us of the task's running time */
 	uint64_t park_until;
 	int nodelay, keepalive, mark, reuse;
+	bool blocking;
 	struct note notes[NOTES];
 	unsigned int n_notes;
 };

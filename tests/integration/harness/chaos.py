@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Numbers(Closing):
     def open(self) -> None:
         with open(self._path, "r+b") as file:
             self._map = mmap.mmap(file.fileno(), 4096)
+        self.set_stop(1)  # until the other side listens, too
 
     def close(self) -> None:
         self._map.close()
@@ -145,8 +147,9 @@ class Chaos:
         arrangement: Arrangement = self.random.choice(("shared", "external"))
         self.work.mkdir(parents=True, exist_ok=True)
         with Network() as self.net:
-            for ns in (self.net.container, self.net.peer):
+            for number, ns in enumerate((self.net.container, self.net.peer), 1):
                 ns.run("sysctl", "-qw", *SYSCTLS).check()
+                ns.run("ip", "addr", "add", f"fe80::77:{number}/64", "dev", "eth0", "nodad").check()
             with (
                 Numbers(self.work / "container.counters") as self.inside,
                 Numbers(self.work / "peer.counters") as self.outside,
@@ -154,6 +157,7 @@ class Chaos:
                 ChaosPeer(self.net, self.work, self.seed) as self.peer,
             ):
                 try:
+                    self._begin()
                     while time.monotonic() - start < seconds:
                         self._round()
                     self._finish()
@@ -164,6 +168,12 @@ class Chaos:
         return self.report
 
     # ---- rounds
+
+    def _begin(self) -> None:
+        sides = (self.inside, self.outside)
+        self._await(lambda: all(side["tasks"] for side in sides), "start of the programs")
+        for side in sides:
+            side.set_stop(0)
 
     def _round(self) -> None:
         number = sum(self.report.rounds.values()) + 1
@@ -233,7 +243,7 @@ class Chaos:
         if locks:
             raise Found(f"seed {self.seed}: left behind: {locks}")
 
-    def _await(self, condition, what: str) -> None:  # type: ignore[no-untyped-def]
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + FINISH_SECONDS
         while not condition():
             if self.inside["failed"] or self.outside["failed"]:
