@@ -152,7 +152,8 @@ void play_with_options(struct task *task, struct conn *conn)
 		set_int(conn->fd, SOL_SOCKET, SO_SNDBUF, buffer_size(task, conn));
 		break;
 	case 6:
-		set_int(conn->fd, SOL_SOCKET, SO_RCVBUF, buffer_size(task, conn));
+		if (!conn->plan.shut_read[conn->side])
+			set_int(conn->fd, SOL_SOCKET, SO_RCVBUF, buffer_size(task, conn));
 		break;
 	case 7:
 		conn->blocking = value; /* no difference to us, with MSG_DONTWAIT */
