@@ -56,18 +56,6 @@ static int peek_all(int sock, uint8_t *buf, size_t len)
 	return ret;
 }
 
-static int peek_send_queue(int sock, uint8_t *buf, size_t len)
-{
-	ssize_t n;
-
-	if (len == 0)
-		return 0;
-	n = recv(sock, buf, len, MSG_PEEK | MSG_DONTWAIT);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
-}
-
 static int peek_recv_queue(int sock, uint8_t *buf, size_t len, bool with_offset)
 {
 	int ret = with_offset ? hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0) : 0;
@@ -188,6 +176,34 @@ int hf_tcp_read_recv_queue(
 	return ret < 0 ? ret : reset;
 }
 
+/*
+ * The last len bytes that are queued. There may be more than those not acknowledged: the kernel keeps
+ * a segment of which a part was acknowledged (tcp_clean_rtx_queue()), as it happens after a restore,
+ * which cuts the queue into other segments. It tells the whole length, whatever the room.
+ */
+static int peek_send(int sock, struct hf_queues *queues, size_t len)
+{
+	ssize_t n;
+
+	if (len == 0)
+		return 0;
+	n = recv(sock, queues->send, len, MSG_PEEK | MSG_DONTWAIT);
+	if (n > 0 && (size_t)n > len) {
+		int ret = make_room(&queues->send, &queues->send_room, (size_t)n);
+
+		if (ret < 0)
+			return ret;
+		ret = peek(sock, queues->send, (size_t)n);
+		if (ret < 0)
+			return ret;
+		memmove(queues->send, queues->send + ((size_t)n - len), len);
+		return 0;
+	}
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}
+
 int hf_tcp_read_send_queue(
 	int sock, struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_queues *queues)
 {
@@ -204,7 +220,7 @@ int hf_tcp_read_send_queue(
 	if (unacked < fin)
 		return -EIO;
 	conn->send = (struct hf_queue){write_seq - row->our_fin, unacked - fin};
-	ret = peek_send_queue(sock, queues->send, conn->send.len);
+	ret = peek_send(sock, queues, conn->send.len);
 	if (ret == 0 && unacked > 0)
 		ret = get_length(sock, SIOCOUTQNSD, &unsent);
 	conn->fin_unsent = fin && unsent > 0;
