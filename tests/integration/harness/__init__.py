@@ -10,5 +10,6 @@ peer      hf-peer: connections, each byte checked
 criu      a server, or another program, checkpointed by the criu command
 agent     a program that does what a test says, in a container or at the peer
 oci       a server in a container of crun or runc
+chaos     connections used at random, checkpoints at random moments
 checks    what must not be left behind
 """

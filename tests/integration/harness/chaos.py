@@ -184,7 +184,7 @@ class Chaos:
         end = time.monotonic() + CALM_MOST
         while self.outside["stuck"] and time.monotonic() < end:
             time.sleep(0.02)
-        kind = self.random.choices(("restored", "left running", "failed"), (80, 14, 6))[0]
+        kind = self.random.choices(("restored", "left running", "rolled back"), (80, 14, 6))[0]
         pause = self.random.choice((0.0, 0.0, self.random.uniform(0, 0.4), self.random.uniform(0, 2)))
         if kind == "restored":
             self._logged(self.task.checkpoint())
