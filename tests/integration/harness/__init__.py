@@ -15,5 +15,6 @@ states    pairs of sockets in every TCP state, and what follows
 scenes    many small tests in one checkpoint
 matrix    the table of results
 oci       a server in a container of crun or runc
+chaos     connections used at random, checkpoints at random moments
 checks    what must not be left behind
 """
