@@ -60,8 +60,11 @@ CARRIED(IPPROTO_TCP, TCP_CONGESTION, NAME, 0, ANY, AFTER, 0,
  */
 CARRIED(IPPROTO_TCP, TCP_WINDOW_CLAMP, INT, 0, ANY, LAST, 0,
 	"of a connection always, as the kernel's autotuning left it, and set last")
-/* Of a connection it reads as the current segment size, and in repair mode as mss_clamp. */
-CARRIED(IPPROTO_TCP, TCP_MAXSEG, INT, 536, LISTENER, BEFORE, 0,
+/*
+ * Of a connection it reads as the current segment size, and in repair mode as mss_clamp. Of others
+ * it reads as mss_cache while it is not set.
+ */
+CARRIED(IPPROTO_TCP, TCP_MAXSEG, INT, 536, UNCONNECTED, BEFORE, 0,
 	"a connection's is in its state, as the MSS that was negotiated")
 CARRIED(IPPROTO_TCP, TCP_FASTOPEN, INT, 0, UNCONNECTED, BEFORE, 0,
 	"cannot be set on a connection, which has no use for it")
