@@ -235,7 +235,9 @@ LEFT_OUT(IPPROTO_IP, IP_PKTOPTIONS, "read only")
 LEFT_OUT(IPPROTO_IP, IP_PROTOCOL, "read only")
 
 /* ---- IPv6 ---- */
-IN_STATE(IPPROTO_IPV6, IPV6_V6ONLY, "CRIU sets it again")
+/* __inet6_bind() sets it, and a restored connection was bound. It has no effect on one. */
+IN_STATE(IPPROTO_IPV6, IPV6_V6ONLY,
+	"CRIU sets it again; of a restored connection it is always on, as after every bind()")
 BY_CRIU(IPPROTO_IPV6, IPV6_RECVPKTINFO, "")
 BY_CRIU(IPPROTO_IPV6, IPV6_FREEBIND, "")
 CARRIED(IPPROTO_IPV6, IPV6_TCLASS, INT, 0, ANY, BEFORE, ECN,

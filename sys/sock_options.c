@@ -187,7 +187,8 @@ static int set_with_priority(int sock, const struct hf_option *option)
 
 /*
  * A name that is not here is tried once in the whole restore only: every try makes the kernel run
- * modprobe (tcp_ca_find_autoload()). ENOENT: there is none; EPERM: the route says which one.
+ * modprobe (tcp_ca_find_autoload()). ENOENT: there is none; EPERM: the route says which one, which
+ * may be the same.
  */
 static void set_congestion(
 	int sock, const struct hf_option *option, struct hf_sockopt_report *report)
@@ -200,7 +201,8 @@ static void set_congestion(
 		return;
 	if (getsockopt(sock, option->level, option->name, used, &len) < 0)
 		used[0] = '\0';
-	hf_sockopt_report_add_missing(report, name, used);
+	if (strcmp(used, name) != 0)
+		hf_sockopt_report_add_missing(report, name, used);
 }
 
 static int write_one(int sock, const struct hf_conn *conn, const struct hf_option *option,
