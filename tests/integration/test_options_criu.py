@@ -10,7 +10,6 @@ for docs/options.md, with stock CRIU.
 from __future__ import annotations
 
 import errno
-import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import option_values
 import pytest
 from option_values import EARLY, NEEDS, OTHER_VALUES, VALUES, On, Option
 
-from harness import checks, pages, proc
+from harness import checks, pages
 from harness.criu import Result
 from harness.mode import CHOSEN, MODES, Mode
 from harness.programs import program
@@ -305,11 +304,12 @@ UNTESTED = "not tested"
 INTRODUCTION = """\
 # Socket options
 
-What becomes of each socket option that can be read and set: with stock CRIU {criu} (option `tcp-established`, without
-holdfast), and with holdfast. The tests make this page: every option is set to a value that is not the default, on a
-socket of its own, and goes through a dump and a restore. *All* are connections, listeners and sockets that were never
-connected, IPv4 and IPv6. *Lost* means that the option has its default afterwards. The column for holdfast holds with
-`tcp-close` and with `tcp-established`.
+What becomes of each socket option that can be read and set: with stock CRIU {criu} (its option
+`tcp-established`, without holdfast), and with holdfast. The tests make this page: every option is
+set to a value that is not the default, on a socket of its own, and goes through a dump and a
+restore. *All* are connections, listeners and sockets that were never connected, IPv4 and IPv6.
+*Lost*: afterwards the option has its default. The column for holdfast holds with `tcp-close` and
+with `tcp-established`. *Not tested*: the kernel of the tests does not take the option.
 
 holdfast-options(7) says more, and names the options that nobody carries.
 """
@@ -364,8 +364,7 @@ def on_what(found: Found, name: str) -> str:
 
 
 def make_page(run: Run) -> str:
-    version = re.search(r"Version: (\d+\.\d+)", proc.run(["criu", "--version"]).output)
-    assert version
+    version = pages.criu_version()
     stock, ours, beside = run("stock"), run("holdfast"), run("established")
     kept = total = 0
     lines = []
@@ -380,11 +379,11 @@ def make_page(run: Run) -> str:
             cells.append((*row, option.note))
             total += holdfast != UNTESTED
             kept += texts[0] == "kept"
-        columns = ("option", "on", f"stock CRIU {version[1]}", "holdfast", "note")
+        columns = ("option", "on", f"stock CRIU {version}", "holdfast", "note")
         lines += ["", f"## {title}", "", *([introduction, ""] if introduction else [])]
         lines += pages.table(columns, cells)
     summary = f"Of {total} options stock CRIU keeps {kept} on every socket; holdfast keeps all."
-    return "\n".join([INTRODUCTION.format(criu=version[1]), summary, *lines]) + "\n"
+    return "\n".join([INTRODUCTION.format(criu=version), summary, *lines]) + "\n"
 
 
 def comparable(text: str, names: set[str]) -> list[str]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from .proc import run
 from .programs import TOP
 
 UPDATE = os.environ.get("HOLDFAST_UPDATE_DOCS") == "1"
@@ -18,6 +20,13 @@ UPDATE = os.environ.get("HOLDFAST_UPDATE_DOCS") == "1"
 
 def page(name: str) -> Path:
     return TOP / "docs" / name
+
+
+def criu_version() -> str:
+    """ "4.2" """
+    found = re.search(r"Version: (\d+\.\d+)", run(["criu", "--version"]).output)
+    assert found
+    return found[1]
 
 
 def row(*cells: str) -> str:
