@@ -70,8 +70,7 @@ CARRIED(IPPROTO_TCP, TCP_FASTOPEN, INT, 0, UNCONNECTED, BEFORE, 0,
 	"cannot be set on a connection, which has no use for it")
 CARRIED(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, INT, 0, UNCONNECTED, BEFORE, 0,
 	"cannot be set on a connection, which has no use for it")
-CARRIED(IPPROTO_TCP, TCP_FASTOPEN_KEY, KEY, 0, UNCONNECTED, BEFORE, SECRET,
-	"never printed")
+CARRIED(IPPROTO_TCP, TCP_FASTOPEN_KEY, KEY, 0, UNCONNECTED, BEFORE, SECRET, "never printed")
 /* On a connection it would put the repair connect() off (tcp_fastopen_defer_connect()). */
 CARRIED(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, INT, 0, CLOSED, BEFORE, 0, "")
 IN_STATE(IPPROTO_TCP, TCP_TIMESTAMP, "")
@@ -236,8 +235,7 @@ LEFT_OUT(IPPROTO_IP, IP_PROTOCOL, "read only")
 
 /* ---- IPv6 ---- */
 /* __inet6_bind() sets it, and a restored connection was bound. It has no effect on one. */
-IN_STATE(IPPROTO_IPV6, IPV6_V6ONLY,
-	"CRIU sets it again; of a restored connection it is always on, as after every bind()")
+IN_STATE(IPPROTO_IPV6, IPV6_V6ONLY, "CRIU sets it again; bind(2), and so a restore, sets it too")
 BY_CRIU(IPPROTO_IPV6, IPV6_RECVPKTINFO, "")
 BY_CRIU(IPPROTO_IPV6, IPV6_FREEBIND, "")
 CARRIED(IPPROTO_IPV6, IPV6_TCLASS, INT, 0, ANY, BEFORE, ECN,

@@ -346,9 +346,9 @@ kernel shows that there is a pending error, but tells which one only by forgetti
 
 Not in this table:
 
-* SYN-RECEIVED, and connections in a listener's accept queue: no program has them yet. With CRIU's
-  option `skip-in-flight` they are left out, and their peers get a RST after the restore; without
-  it CRIU refuses the dump.
+* SYN-RECEIVED, and connections in a listener's accept queue: no program has them yet. They are not
+  saved, and their peers get a RST after the restore. Where there are connections in an accept queue
+  CRIU refuses the dump, unless it has the option `skip-in-flight`.
 * TIME-WAIT, and what a program closed before all was sent (orphans): no program has them any more.
   A dump waits a moment for orphans to be done, see `orphan-timeout` in holdfast.conf(5), and names
   those that are not.
