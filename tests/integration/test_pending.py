@@ -260,6 +260,19 @@ def test_orphan_does_not_drain(place: World) -> None:
     w.exchange(link.a, link.b)
 
 
+def test_orphan_inside(place: World) -> None:
+    """Nobody can read it while the container is frozen: it is named at once, and listed."""
+    w = place
+    link = w.link("other")
+    make_orphan(w, "stuck", 60_000, inside=True)
+    result = w.a.checkpoint().check()
+    assert result.lines("Warn", "holdfast", "after 0 ms")
+    command = [builddir() / "holdfast", "show", str(w.a.images)]
+    assert "closed and still sending, not kept: " in run(command).check().output
+    w.a.restore().check()
+    w.exchange(link.a, link.b)
+
+
 def reported(result: Result, w: World) -> None:
     lines = result.lines("Warn", "holdfast", "1 connections that the program has closed")
     assert len(lines) == 1, result.log
