@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "sys/in_flight.h"
+#include "sys/pidfd.h"
 #include "sys/sock_diag.h"
 #include "sys/tcp_repair.h"
 

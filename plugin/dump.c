@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,7 +82,7 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 
 static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
 {
-	struct hf_queues queues = {0};
+	struct hf_queues queues = {.borrowed = dump->borrowed};
 	int ret = 0;
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
@@ -130,18 +131,34 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : finished;
 }
 
-static int start_guardian(struct hf_dump *dump, pid_t root, struct hf_error *err)
+static int share_borrowed(struct hf_dump *dump, struct hf_error *err)
+{
+	void *page = mmap(NULL, sizeof(*dump->borrowed), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return hf_error_sys(err, -errno, "cannot share memory with the guardian");
+	dump->borrowed = page;
+	dump->borrowed->sock = -1;
+	return 0;
+}
+
+static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 {
 	hf_autofree struct hf_guarded_sock *socks =
 		malloc((dump->image.n_conns + 1) * sizeof(*socks));
-	struct hf_guarded guarded = {.root = root, .netns = dump->netns, .socks = socks};
+	struct hf_guarded guarded = {.job = HF_GUARDIAN_DUMP,
+		.tree = &dump->tree,
+		.netns = dump->netns,
+		.socks = socks,
+		.borrowed = dump->borrowed};
 
 	if (!socks)
 		return no_memory(err);
 	for (uint32_t i = 0; i < dump->image.n_conns; i++) {
 		const struct hf_conn *conn = &dump->image.conns[i];
 
-		if (hf_tcp_row(conn->state, conn->closed)->connected)
+		if (dump->socks[i] >= 0 && hf_tcp_row(conn->state, conn->closed)->connected)
 			socks[guarded.n++] =
 				(struct hf_guarded_sock){dump->socks[i], conn->reuseaddr};
 	}
@@ -171,7 +188,9 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = hf_drain_orphans(
 			dump->netns, &dump->image, config->orphan_timeout_ms, &dump->orphans, err);
 	if (ret == 0 && anything)
-		ret = start_guardian(dump, root, err);
+		ret = share_borrowed(dump, err);
+	if (ret == 0 && anything)
+		ret = start_guardian(dump, err);
 	if (ret == 0 && anything)
 		ret = lock(dump, err);
 	if (ret == 0)
@@ -198,13 +217,26 @@ static void free_all(struct hf_dump *dump)
 	dump->socks = NULL;
 	hf_close_fd(&dump->netns);
 	dump->netns = -1;
+	if (dump->borrowed)
+		munmap(dump->borrowed, sizeof(*dump->borrowed));
+	dump->borrowed = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
 }
 
+/* A guardian that somebody has killed gets a successor, or nobody would see what becomes of the
+ * tasks. */
+static int commit(struct hf_dump *dump, struct hf_error *err)
+{
+	if (hf_guardian_commit(dump->guardian, NULL) == 0)
+		return 0;
+	close(dump->guardian);
+	return start_guardian(dump, err) < 0 ? err->code : hf_guardian_commit(dump->guardian, err);
+}
+
 int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret = dump->guardian >= 0 ? hf_guardian_commit(dump->guardian, err) : 0;
+	int ret = dump->guardian >= 0 ? commit(dump, err) : 0;
 
 	free_all(dump);
 	return ret;

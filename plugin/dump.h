@@ -18,6 +18,7 @@
 #include "plugin/drain.h"
 #include "sys/sock_options.h"
 #include "sys/task_fds.h"
+#include "sys/tcp_repair.h"
 
 struct hf_dump {
 	struct hf_tree tree;
@@ -27,8 +28,9 @@ struct hf_dump {
 	int image_dir;
 	struct hf_orphans orphans;
 	struct hf_sock_options_reader options;
-	int guardian;     /* control fd, -1: none */
-	bool has_orphans; /* perhaps not ours */
+	int guardian;                 /* control fd, -1: none */
+	struct hf_borrowed *borrowed; /* shared with the guardian */
+	bool has_orphans;             /* perhaps not ours */
 	bool locked;
 	bool has_image;
 	uint64_t lock_us;   /* rules and barrier */

@@ -2,188 +2,303 @@
 #include "plugin/guardian.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "plugin/quiet.h"
 #include "sys/net_lock.h"
-#include "sys/task_fds.h"
-#include "sys/tcp_repair.h"
+#include "sys/pidfd.h"
 
-enum word { READY = 'R', COMMIT = 'C', DISMISS = 'D' };
+enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
 
 /* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to
  * die. */
 #define DYING_MS 20
+#define DEATH_MS 5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
 
-static int compare_int(const void *left, const void *right)
+/* The guardian's own view of it all. */
+struct guard {
+	const struct hf_guarded *guarded;
+	int control;
+	struct pollfd *tasks; /* pidfds; -1 where the task has ended */
+};
+
+static size_t n_tasks(const struct guard *guard)
 {
-	return *(const int *)left - *(const int *)right;
+	return guard->guarded->tree->n;
 }
 
-/* Closes every fd but those in keep[], which gets sorted. */
-static void close_others(int *keep, size_t n)
+static void report(const struct guard *guard, const char *what)
 {
-	int next = 0;
+	char id[HF_ID_TEXT];
 
-	qsort(keep, n, sizeof(*keep), compare_int);
-	for (size_t i = 0; i < n; i++) {
-		if (keep[i] > next)
-			close_range((unsigned int)next, (unsigned int)keep[i] - 1, 0);
-		next = keep[i] + 1;
-	}
-	close_range((unsigned int)next, ~0u, 0);
+	syslog(LOG_NOTICE, "checkpoint %s, %u connections: %s",
+		hf_id_format(id, guard->guarded->id), guard->guarded->n, what);
 }
 
-/* The standard descriptors are open to nowhere, so that no socket ever gets their numbers. */
-static void become_quiet(const struct hf_guarded *guarded, int control, int pidfd)
+/* What a reading that was broken off had changed; sockets that were not being read are left alone.
+ */
+static void thaw_all(const struct guard *guard)
 {
-	size_t n = 0;
-	int *keep = malloc((guarded->n + 3) * sizeof(*keep));
-	sigset_t all;
+	const struct hf_guarded *guarded = guard->guarded;
 
-	prctl(PR_SET_NAME, "holdfast-guard");
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	if (chdir("/") < 0 || !keep)
-		_exit(1);
-	keep[n++] = control;
-	keep[n++] = pidfd;
-	keep[n++] = guarded->netns;
+	hf_tcp_give_back(guarded->borrowed);
 	for (uint32_t i = 0; i < guarded->n; i++)
-		keep[n++] = guarded->socks[i].fd;
-	close_others(keep, n);
-	free(keep);
-	for (int fd = open("/dev/null", O_RDWR); fd >= 0 && fd < 2; fd = open("/dev/null", O_RDWR))
-		;
+		if (hf_tcp_is_frozen(guarded->socks[i].fd))
+			hf_tcp_thaw(guarded->socks[i].fd, guarded->socks[i].reuseaddr, NULL);
 }
 
-static void thaw_all(const struct hf_guarded *guarded)
+static void silence_all(const struct guard *guard)
 {
-	for (uint32_t i = 0; i < guarded->n; i++)
-		hf_tcp_thaw(guarded->socks[i].fd, guarded->socks[i].reuseaddr, NULL);
-}
+	const struct hf_guarded *guarded = guard->guarded;
 
-static void silence_all(const struct hf_guarded *guarded)
-{
 	for (uint32_t i = 0; i < guarded->n; i++) {
 		hf_tcp_freeze(guarded->socks[i].fd, NULL);
 		close(guarded->socks[i].fd);
 	}
 }
 
-static bool is_dead(int pidfd, int timeout_ms)
+static void resume_all(const struct guard *guard)
 {
-	struct pollfd dead = {pidfd, POLLIN, 0};
+	const struct hf_guarded *guarded = guard->guarded;
 
-	return poll(&dead, 1, timeout_ms) > 0;
+	for (uint32_t i = 0; i < guarded->n; i++)
+		if (hf_tcp_is_frozen(guarded->socks[i].fd))
+			hf_tcp_resume(guarded->socks[i].fd, guarded->socks[i].reuseaddr, NULL);
 }
 
-/* Waits for the next word of the plugin; 0 when CRIU has ended. Returns early, with -1, when the
- * root task dies. */
-static int next_word(int control, int pidfd, bool mind_death)
+static void unlock(const struct guard *guard)
 {
-	struct pollfd fds[2] = {{control, POLLIN, 0}, {pidfd, POLLIN, 0}};
-	char word = 0;
+	if (hf_net_unlock(guard->guarded->netns, guard->guarded->id, NULL) < 0)
+		report(guard, "the lock could not be removed: remove it by hand with nft");
+}
 
-	for (;;) {
-		if (poll(fds, mind_death ? 2 : 1, -1) < 0)
+static void kill_all(const struct guard *guard)
+{
+	for (size_t i = 0; i < n_tasks(guard); i++)
+		if (guard->tasks[i].fd >= 0)
+			hf_pidfd_kill(guard->tasks[i].fd);
+	for (size_t i = 0; i < n_tasks(guard); i++)
+		if (guard->tasks[i].fd >= 0)
+			poll(&guard->tasks[i], 1, DEATH_MS);
+}
+
+/* The next word of the plugin; ENDED when CRIU is gone. */
+static enum word next_word(int control)
+{
+	char word;
+	ssize_t n;
+
+	do {
+		n = read(control, &word, 1);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 ? (enum word)word : ENDED;
+}
+
+/*
+ * Looks at the tasks that have ended. True if one of them was killed, which is what CRIU does after
+ * a dump. One that ended otherwise belongs to an application that goes on.
+ */
+static bool was_killed(const struct guard *guard)
+{
+	for (size_t i = 0; i < n_tasks(guard); i++) {
+		struct pollfd *task = &guard->tasks[i];
+
+		if (task->fd < 0 || !task->revents)
 			continue;
-		if (mind_death && fds[1].revents)
-			return -1;
-		if (fds[0].revents)
-			return read(control, &word, 1) == 1 ? word : 0;
+		if (hf_pidfd_was_killed(task->fd, guard->guarded->tree->tasks[i].pid))
+			return true;
+		close(task->fd);
+		task->fd = -1;
+	}
+	return false;
+}
+
+/* After a commit: whether the tasks are killed. Until CRIU has ended, and a moment longer. */
+static bool await_fate(const struct guard *guard)
+{
+	struct pollfd *control = &guard->tasks[n_tasks(guard)];
+
+	*control = (struct pollfd){guard->control, POLLIN, 0};
+	for (;;) {
+		int n = poll(guard->tasks, n_tasks(guard) + 1, control->fd < 0 ? DYING_MS : -1);
+
+		if (n == 0)
+			return false;
+		if (n < 0)
+			continue;
+		if (was_killed(guard))
+			return true;
+		if (control->revents) {
+			control->fd = -1;
+			control->revents = 0;
+		}
 	}
 }
 
-static void guard(const struct hf_guarded *guarded, int control, int pidfd)
+static void guard_dump(const struct guard *guard)
 {
-	int word = next_word(control, pidfd, false);
+	enum word word = next_word(guard->control);
 
 	if (word == DISMISS)
 		return;
 	if (word != COMMIT) {
-		thaw_all(guarded);
-		hf_net_unlock(guarded->netns, guarded->id, NULL);
-		return;
+		thaw_all(guard);
+		unlock(guard);
+		report(guard, "CRIU ended during the dump; the application goes on");
+	} else if (await_fate(guard)) {
+		kill_all(guard);
+		silence_all(guard);
+		report(guard, "dumped; the lock stays until the restore");
+	} else {
+		unlock(guard);
+		report(guard, "dumped; the application goes on");
 	}
-	next_word(control, pidfd, true);
-	if (is_dead(pidfd, DYING_MS))
-		silence_all(guarded);
-	else
-		hf_net_unlock(guarded->netns, guarded->id, NULL);
 }
 
-static int say(int control, char word)
+static void guard_restore(const struct guard *guard)
 {
-	ssize_t n;
+	enum word word = next_word(guard->control);
 
-	do {
-		n = send(control, &word, 1, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	if (word == UNLOCK)
+		word = next_word(guard->control) == DISMISS ? DISMISS : UNLOCK;
+	if (word == UNLOCK) {
+		unlock(guard);
+		resume_all(guard);
+		report(guard, "CRIU ended during the restore, which was complete");
+	} else if (word != DISMISS) {
+		kill_all(guard);
+		report(guard, "CRIU ended during the restore; the lock stays, restore it again");
+	}
+}
+
+/* Keeps nothing open but what guards, and ends. */
+static void run(const struct guard *guard)
+{
+	const struct hf_guarded *guarded = guard->guarded;
+	size_t n = 0, room = n_tasks(guard) + guarded->n + 2;
+	int *keep = malloc(room * sizeof(*keep));
+	const char word = READY;
+
+	if (!keep)
+		_exit(1);
+	keep[n++] = guard->control;
+	keep[n++] = guarded->netns;
+	for (size_t i = 0; i < n_tasks(guard); i++)
+		keep[n++] = guard->tasks[i].fd;
+	for (uint32_t i = 0; i < guarded->n; i++)
+		keep[n++] = guarded->socks[i].fd;
+	if (hf_become_quiet("holdfast-guard", keep, n) < 0)
+		_exit(1);
+	free(keep);
+	openlog("holdfast", LOG_PID, LOG_DAEMON);
+	if (send(guard->control, &word, 1, MSG_NOSIGNAL) < 0)
+		_exit(1);
+	if (guarded->job == HF_GUARDIAN_DUMP)
+		guard_dump(guard);
+	else
+		guard_restore(guard);
+	_exit(0);
 }
 
 /* The middle process ends at once, so that the guardian is nobody's child in CRIU. */
-static void fork_again(const struct hf_guarded *guarded, int control, int pidfd)
+static pid_t fork_twice(const struct guard *guard, int other_end)
 {
-	pid_t pid;
+	pid_t pid = fork();
 
+	if (pid != 0)
+		return pid;
+	close(other_end);
 	setsid();
 	pid = fork();
 	if (pid != 0)
 		_exit(pid < 0);
-	become_quiet(guarded, control, pidfd);
-	if (say(control, READY) < 0)
-		_exit(1);
-	guard(guarded, control, pidfd);
-	_exit(0);
+	run(guard);
+	_exit(1);
 }
 
-int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err)
+static int no_process(struct hf_error *err, int code)
 {
-	hf_autoclose int pidfd = hf_pidfd_open(guarded->root, err);
+	return hf_error_sys(err, code, "cannot start the guardian");
+}
+
+static int start(struct guard *guard, struct hf_error *err)
+{
 	hf_autoclose int ours = -1;
 	hf_autoclose int theirs = -1;
 	int pair[2], status = 0;
 	pid_t pid;
 
-	if (pidfd < 0)
-		return pidfd;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return hf_error_sys(err, -errno, "cannot start the guardian");
+		return no_process(err, -errno);
 	ours = pair[0];
 	theirs = pair[1];
-	pid = fork();
+	guard->control = theirs;
+	pid = fork_twice(guard, ours);
 	if (pid < 0)
-		return hf_error_sys(err, -errno, "cannot start the guardian");
-	if (pid == 0) {
-		close(ours);
-		fork_again(guarded, theirs, pidfd);
-	}
+		return no_process(err, -errno);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
-			return hf_error_sys(err, -errno, "cannot start the guardian");
-	/* Its own end would keep the guardian from seeing ours closed, and us from seeing it die.
-	 */
+			return no_process(err, -errno);
+	/* Its own end would keep us from seeing it die. */
 	close(hf_steal_fd(&theirs));
-	if (status != 0 || next_word(ours, pidfd, false) != READY)
-		return hf_error_set(
-			err, -EAGAIN, "cannot start the guardian: no process to be had");
+	if (status != 0 || next_word(ours) != READY)
+		return no_process(err, -EAGAIN);
 	return hf_steal_fd(&ours);
+}
+
+int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err)
+{
+	struct guard guard = {.guarded = guarded};
+	size_t opened = 0;
+	int ret = 0;
+
+	guard.tasks = calloc(n_tasks(&guard) + 1, sizeof(*guard.tasks));
+	if (!guard.tasks)
+		return no_process(err, -ENOMEM);
+	while (opened < n_tasks(&guard) && ret == 0) {
+		int pidfd = hf_pidfd_open(guarded->tree->tasks[opened].pid, err);
+
+		if (pidfd < 0)
+			ret = pidfd;
+		else
+			guard.tasks[opened++] = (struct pollfd){pidfd, POLLIN, 0};
+	}
+	if (ret == 0)
+		ret = start(&guard, err);
+	while (opened > 0)
+		close(guard.tasks[--opened].fd);
+	free(guard.tasks);
+	return ret;
+}
+
+static int say(int control, enum word word)
+{
+	const char byte = (char)word;
+	ssize_t n;
+
+	do {
+		n = send(control, &byte, 1, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 int hf_guardian_commit(int control, struct hf_error *err)
 {
 	int ret = say(control, COMMIT);
+
+	return ret < 0 ? hf_error_sys(err, ret, "the guardian is gone") : 0;
+}
+
+int hf_guardian_unlock(int control, struct hf_error *err)
+{
+	int ret = say(control, UNLOCK);
 
 	return ret < 0 ? hf_error_sys(err, ret, "the guardian is gone") : 0;
 }

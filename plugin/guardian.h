@@ -3,25 +3,28 @@
 #define HF_PLUGIN_GUARDIAN_H
 
 /*
- * A process of its own that sees a dump through to its end, whatever becomes of CRIU. It holds a
- * duplicate of every connection's socket, the network namespace and a pidfd of the root task, and
- * ends by one of:
+ * A process of its own that sees a dump or a restore through to its end, whatever becomes of CRIU.
+ * It holds a duplicate of every connection's socket, the network namespace, a pidfd of every task,
+ * and nothing else. What it does depends on what it was told last when CRIU ends:
  *
- *   CRIU ends without hf_guardian_commit()     -> repair mode off, lock removed: the application
- *                                                 goes on
- *   commit, then CRIU ends, the root task lives -> lock removed: the application goes on
- *   commit, then the root task dies            -> repair mode on, sockets closed: no packet is
- *                                                 sent; the lock stays
- *   hf_guardian_dismiss()                      -> nothing: the plugin has put everything back
- * itself
+ *   dump      nothing   repair mode off, lock removed: the application goes on
+ *             COMMIT    if the tasks go on: lock removed. If they are killed, which takes as little
+ *                       as one of them: all of them killed, repair mode on, sockets closed: no
+ * packet is sent; the lock stays, and the image can be restored restore   nothing   the tasks are
+ * killed, whose sockets are in repair mode or closed; the lock stays, and the image can be restored
+ * again UNLOCK    lock removed, repair mode off: the application goes on
+ *
+ * DISMISS ends it at any time: what is left to do has been done.
  */
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
-#include "lib/conn.h"
 #include "lib/error.h"
 #include "lib/image.h"
+#include "sys/task_fds.h"
+#include "sys/tcp_repair.h"
+
+enum hf_guardian_job { HF_GUARDIAN_DUMP, HF_GUARDIAN_RESTORE };
 
 struct hf_guarded_sock {
 	int fd;
@@ -29,18 +32,23 @@ struct hf_guarded_sock {
 };
 
 struct hf_guarded {
-	uint8_t id[HF_ID_SIZE]; /* of the lock */
-	pid_t root;
+	enum hf_guardian_job job;
+	uint8_t id[HF_ID_SIZE];     /* of the lock */
+	const struct hf_tree *tree; /* the root task first */
 	int netns;
-	const struct hf_guarded_sock *socks; /* the connections */
+	const struct hf_guarded_sock *socks;
 	uint32_t n;
+	const struct hf_borrowed *borrowed; /* in shared memory; of a dump */
 };
 
 /* Starts it. Returns the fd to talk to it, to be kept open until CRIU ends, or a negative errno. */
 int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err);
 
-/* The dump succeeded and the sockets are out of repair mode, with the lock on. */
+/* The dump succeeded, and its sockets are out of repair mode, with the lock on. */
 int hf_guardian_commit(int control, struct hf_error *err);
+
+/* Everything is rebuilt, and the lock is about to be removed. */
+int hf_guardian_unlock(int control, struct hf_error *err);
 
 /* Closes control and lets the guardian end without doing anything. */
 void hf_guardian_dismiss(int control);

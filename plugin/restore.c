@@ -9,11 +9,13 @@
 
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "plugin/guardian.h"
 #include "plugin/lock.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
+#include "sys/pidfd.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
 
@@ -65,7 +67,8 @@ struct target {
 	struct hf_restore *restore;
 	struct hf_tree tree;
 	int netns;
-	int *socks; /* -1: not taken yet, or left alone */
+	int guardian; /* control fd */
+	int *socks;   /* -1: left alone */
 	struct hf_queues queues;
 	struct hf_raw raw;
 	struct hf_tcp_tools tools;
@@ -100,15 +103,53 @@ static int make_room(struct hf_queues *queues, const struct hf_conn *conn)
 											  : -ENOMEM;
 }
 
+static int get_sockets(struct target *target, struct hf_error *err)
+{
+	const struct hf_image *image = &target->restore->image;
+
+	target->socks = malloc(((size_t)image->n_conns + 1) * sizeof(*target->socks));
+	if (!target->socks)
+		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
+	for (uint32_t i = 0; i < image->n_conns; i++)
+		target->socks[i] = -1;
+	for (uint32_t i = 0; i < image->n_conns; i++) {
+		target->socks[i] = get_socket(target, &image->conns[i], err);
+		if (target->socks[i] < 0)
+			return hf_error_context(err, target->socks[i], "record %u", i + 1);
+	}
+	return 0;
+}
+
+static int start_guardian(struct target *target, struct hf_error *err)
+{
+	const struct hf_image *image = &target->restore->image;
+	hf_autofree struct hf_guarded_sock *socks =
+		malloc(((size_t)image->n_conns + 1) * sizeof(*socks));
+	struct hf_guarded guarded = {.job = HF_GUARDIAN_RESTORE,
+		.tree = &target->tree,
+		.netns = target->netns,
+		.socks = socks};
+
+	if (!socks)
+		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
+	for (uint32_t i = 0; i < image->n_conns; i++) {
+		const struct hf_conn *conn = &image->conns[i];
+
+		if (hf_tcp_row(conn->state, conn->closed)->steps[0] != HF_STEP_END)
+			socks[guarded.n++] =
+				(struct hf_guarded_sock){target->socks[i], conn->reuseaddr};
+	}
+	memcpy(guarded.id, image->id, HF_ID_SIZE);
+	target->guardian = hf_guardian_start(&guarded, err);
+	return target->guardian < 0 ? target->guardian : 0;
+}
+
 static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 {
 	const struct hf_conn *conn = &target->restore->image.conns[i];
-	int file = target->restore->file;
-	hf_autoclose int sock = get_socket(target, conn, err);
+	int file = target->restore->file, sock = target->socks[i];
 	int ret;
 
-	if (sock < 0)
-		return sock;
 	ret = make_room(&target->queues, conn);
 	if (ret < 0)
 		return hf_error_sys(err, ret, "cannot hold the queues");
@@ -116,14 +157,15 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 	if (ret == 0)
 		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len,
 			target->queues.send, conn->send.len, err);
-	/* From here on a failure must not close the socket in any other state than repair mode. */
 	if (ret == 0)
 		ret = hf_tcp_rebuild(
 			sock, conn, target->queues.recv, target->queues.send, &target->tools, err);
-	if (ret == 1)
+	if (ret == 1) {
+		/* Left alone, so not to be resumed. */
 		target->restore->n_kept += hf_tcp_row(conn->state, conn->closed)->connected;
-	else
-		target->socks[i] = hf_steal_fd(&sock);
+		hf_close_fd(&target->socks[i]);
+		target->socks[i] = -1;
+	}
 	return ret < 0 ? ret : 0;
 }
 
@@ -165,19 +207,24 @@ static void reset_pending(struct target *target)
 /* After the unlock: an error here concerns one connection, and the others go on. */
 static int resume_all(struct target *target, struct hf_error *err)
 {
+	const struct hf_image *image = &target->restore->image;
 	uint64_t start = hf_now_us();
 	int first = 0;
 
-	for (uint32_t i = 0; i < target->restore->image.n_conns; i++) {
+	for (uint32_t i = 0; i < image->n_conns; i++) {
+		const struct hf_conn *conn = &image->conns[i];
 		int ret = 0;
 
 		/* One for each: restore_tree() made them. */
 		/* NOLINTNEXTLINE(clang-analyzer-security.ArrayBound) */
 		if (target->socks[i] >= 0)
-			ret = hf_tcp_resume(target->socks[i], &target->restore->image.conns[i],
-				first ? NULL : err);
-		if (ret < 0 && !first)
-			first = ret;
+			ret = hf_tcp_resume(target->socks[i], conn->reuseaddr, first ? NULL : err);
+		if (ret < 0 && !first) {
+			char text[HF_CONN_TEXT];
+
+			first = hf_error_context(
+				err, ret, "connection %s", hf_conn_format(text, conn));
+		}
 	}
 	target->restore->resume_us = hf_now_us() - start;
 	return first;
@@ -198,15 +245,16 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	ret = hf_sock_options_writer_init(&restore->options, target->netns, err);
 	if (ret < 0)
 		return ret;
-	target->socks = calloc((size_t)restore->image.n_conns + 1, sizeof(*target->socks));
-	if (!target->socks)
-		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
-	for (uint32_t i = 0; i < restore->image.n_conns; i++)
-		target->socks[i] = -1;
-	if (!restore->locked)
+	ret = get_sockets(target, err);
+	if (ret == 0)
+		ret = start_guardian(target, err);
+	if (ret == 0 && !restore->locked)
 		ret = lock(restore, target->netns, err);
 	if (ret == 0)
 		ret = rebuild_all(target, err);
+	/* From here on the application goes on, even if we do not. */
+	if (ret == 0)
+		ret = hf_guardian_unlock(target->guardian, err);
 	if (ret == 0)
 		ret = hf_net_unlock(target->netns, restore->image.id, err);
 	return ret;
@@ -224,7 +272,8 @@ static void kill_tree(const struct target *target, pid_t root)
 
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 {
-	struct target target = {.restore = restore, .netns = -1, .raw = HF_RAW_INIT(-1)};
+	struct target target = {
+		.restore = restore, .netns = -1, .guardian = -1, .raw = HF_RAW_INIT(-1)};
 	int ret = 0;
 
 	if (restore->image.n_conns == 0)
@@ -236,6 +285,8 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 		ret = resume_all(&target, err);
 	if (ret == 0)
 		reset_pending(&target);
+	if (target.guardian >= 0)
+		hf_guardian_dismiss(target.guardian);
 	for (uint32_t i = 0; target.socks && i < restore->image.n_conns; i++)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);

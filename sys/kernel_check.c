@@ -14,7 +14,7 @@
 #include "sys/netlink.h"
 #include "sys/netns.h"
 #include "sys/sock_diag.h"
-#include "sys/task_fds.h"
+#include "sys/pidfd.h"
 
 static int check_repair(struct hf_error *err)
 {

@@ -7,26 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
 
 #define STATUS_SIZE 8192
-
-int hf_pidfd_open(pid_t pid, struct hf_error *err)
-{
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-	return fd < 0 ? hf_error_sys(err, -errno, "pidfd_open of task %d failed", (int)pid) : fd;
-}
-
-int hf_pidfd_getfd(int pidfd, int fd, struct hf_error *err)
-{
-	int dup = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-
-	return dup < 0 ? hf_error_sys(err, -errno, "pidfd_getfd of fd %d failed", fd) : dup;
-}
 
 /* Reads /proc/PID/status and returns where the line starts whose name is given, after the colon. */
 static char *status_line(pid_t pid, const char *name, char buf[STATUS_SIZE])
@@ -46,14 +31,6 @@ static char *status_line(pid_t pid, const char *name, char buf[STATUS_SIZE])
 	buf[n] = '\0';
 	at = strstr(buf, name);
 	return at ? at + strlen(name) : NULL;
-}
-
-int hf_task_tracer(pid_t pid)
-{
-	char buf[STATUS_SIZE];
-	const char *at = status_line(pid, "\nTracerPid:", buf);
-
-	return at ? (int)strtol(at, NULL, 10) : -ESRCH;
 }
 
 static bool is_zombie(pid_t pid)

@@ -45,13 +45,4 @@ int hf_task_sockets_read(
 	const struct hf_tree *tree, struct hf_task_sockets *sockets, struct hf_error *err);
 void hf_task_sockets_clear(struct hf_task_sockets *sockets);
 
-/* pidfd_open(2). Returns the fd or a negative errno. */
-int hf_pidfd_open(pid_t pid, struct hf_error *err);
-
-/* pidfd_getfd(2): a duplicate of fd `fd` of the task. Works on stopped and traced tasks. */
-int hf_pidfd_getfd(int pidfd, int fd, struct hf_error *err);
-
-/* The pid of the task's tracer, 0 if it has none, -ESRCH if it is gone. */
-int hf_task_tracer(pid_t pid);
-
 #endif

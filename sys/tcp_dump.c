@@ -150,6 +150,13 @@ int hf_tcp_freeze(int sock, struct hf_error *err)
 	return ret < 0 ? hf_error_sys(err, ret, "cannot turn TCP_REPAIR on") : 0;
 }
 
+bool hf_tcp_is_frozen(int sock)
+{
+	int on = 0;
+
+	return hf_get_int(sock, IPPROTO_TCP, TCP_REPAIR, &on) == 0 && on != 0;
+}
+
 int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err)
 {
 	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);

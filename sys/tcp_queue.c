@@ -56,32 +56,11 @@ static int peek_all(int sock, uint8_t *buf, size_t len)
 	return ret;
 }
 
-static int peek_send_queue(int sock, uint8_t *buf, size_t len)
+static int peek_recv_queue(int sock, uint8_t *buf, size_t len, bool with_offset)
 {
-	ssize_t n;
+	int ret = with_offset ? hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0) : 0;
 
-	if (len == 0)
-		return 0;
-	n = recv(sock, buf, len, MSG_PEEK | MSG_DONTWAIT);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
-}
-
-static int peek_recv_queue(int sock, uint8_t *buf, size_t len, bool urgent)
-{
-	int old = -1, reset;
-	int ret = hf_get_int(sock, SOL_SOCKET, SO_PEEK_OFF, &old);
-
-	if (ret == -EOPNOTSUPP && !urgent) /* of a TCP socket: Linux 6.9 */
-		ret = 0;
-	if (ret == 0 && (old >= 0 || urgent))
-		ret = hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0);
-	if (ret < 0)
-		return ret;
-	ret = peek_all(sock, buf, len);
-	reset = old >= 0 || urgent ? hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, old) : 0;
-	return ret < 0 ? ret : reset;
+	return ret < 0 ? ret : peek_all(sock, buf, len);
 }
 
 int hf_tcp_choose_queue(int sock, int which, uint32_t *seq)
@@ -97,16 +76,14 @@ int hf_tcp_choose_queue(int sock, int which, uint32_t *seq)
 
 /*
  * How much is queued, and where the mark is. Without SO_OOBINLINE the kernel counts up to the mark
- * only, with it to the end (tcp_inq()). *inlined is what the option was; it is on afterwards.
+ * only, with it to the end (tcp_inq()). It is on afterwards.
  */
-static int measure(int sock, struct hf_conn *conn, int *inlined)
+static int measure(int sock, struct hf_conn *conn, int inlined)
 {
 	uint32_t before_mark = 0;
 	char byte;
-	int ret = hf_get_int(sock, SOL_SOCKET, SO_OOBINLINE, inlined);
+	int ret = inlined ? hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, 0) : 0;
 
-	if (ret == 0 && *inlined)
-		ret = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, 0);
 	if (ret == 0)
 		ret = get_length(sock, SIOCINQ, &before_mark);
 	/* ENOTCONN, after a reset, says nothing: nobody can take it any more. */
@@ -131,25 +108,100 @@ static bool is_empty(int sock)
 	       get_length(sock, SIOCATMARK, &at_mark) == 0 && at_mark == 0;
 }
 
+static int look_at_options(int sock, struct hf_borrowed *own)
+{
+	int ret = hf_get_int(sock, SOL_SOCKET, SO_OOBINLINE, &own->oobinline);
+
+	if (ret == 0)
+		ret = hf_get_int(sock, SOL_SOCKET, SO_PEEK_OFF, &own->peek_off);
+	if (ret == -EOPNOTSUPP) { /* of a TCP socket: Linux 6.9 */
+		own->peek_off = -1;
+		ret = 0;
+	}
+	own->sock = sock;
+	return ret;
+}
+
+static int give_back(const struct hf_borrowed *own, bool with_offset)
+{
+	int ret = hf_set_int(own->sock, SOL_SOCKET, SO_OOBINLINE, own->oobinline);
+
+	return ret == 0 && with_offset
+		       ? hf_set_int(own->sock, SOL_SOCKET, SO_PEEK_OFF, own->peek_off)
+		       : ret;
+}
+
+void hf_tcp_give_back(const struct hf_borrowed *borrowed)
+{
+	if (borrowed && borrowed->sock >= 0)
+		give_back(borrowed, true);
+}
+
+/* For another process, in this order. */
+static void publish(struct hf_borrowed *to, const struct hf_borrowed *own)
+{
+	if (!to)
+		return;
+	to->oobinline = own->oobinline;
+	to->peek_off = own->peek_off;
+	__atomic_store_n(&to->sock, own->sock, __ATOMIC_RELEASE);
+}
+
 int hf_tcp_read_recv_queue(
 	int sock, struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_queues *queues)
 {
 	uint32_t rcv_nxt = 0;
-	int inlined = 0, reset;
+	struct hf_borrowed own = {-1, 0, -1};
+	bool with_offset;
 	int ret = row->stream ? hf_tcp_choose_queue(sock, TCP_RECV_QUEUE, &rcv_nxt) : 0;
+	int reset;
 
 	if (ret < 0)
 		return ret;
 	conn->recv = (struct hf_queue){rcv_nxt - row->peer_fin, 0};
 	if (is_empty(sock))
 		return 0;
-	ret = measure(sock, conn, &inlined);
+	ret = look_at_options(sock, &own);
+	if (ret < 0)
+		return ret;
+	publish(queues->borrowed, &own);
+	ret = measure(sock, conn, own.oobinline);
 	if (ret == 0)
 		ret = make_room(&queues->recv, &queues->recv_room, conn->recv.len);
+	with_offset = conn->urgent.present || own.peek_off >= 0;
 	if (ret == 0)
-		ret = peek_recv_queue(sock, queues->recv, conn->recv.len, conn->urgent.present);
-	reset = hf_set_int(sock, SOL_SOCKET, SO_OOBINLINE, inlined);
+		ret = peek_recv_queue(sock, queues->recv, conn->recv.len, with_offset);
+	reset = give_back(&own, with_offset);
+	publish(queues->borrowed, &(struct hf_borrowed){-1, 0, -1});
 	return ret < 0 ? ret : reset;
+}
+
+/*
+ * The last len bytes that are queued. There may be more than those not acknowledged: the kernel keeps
+ * a segment of which a part was acknowledged (tcp_clean_rtx_queue()), as it happens after a restore,
+ * which cuts the queue into other segments. It tells the whole length, whatever the room.
+ */
+static int peek_send(int sock, struct hf_queues *queues, size_t len)
+{
+	ssize_t n;
+
+	if (len == 0)
+		return 0;
+	n = recv(sock, queues->send, len, MSG_PEEK | MSG_DONTWAIT);
+	if (n > 0 && (size_t)n > len) {
+		int ret = make_room(&queues->send, &queues->send_room, (size_t)n);
+
+		if (ret < 0)
+			return ret;
+		ret = peek(sock, queues->send, (size_t)n);
+		if (ret < 0)
+			return ret;
+		memmove(queues->send, queues->send + ((size_t)n - len), len);
+		return 0;
+	}
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
 }
 
 int hf_tcp_read_send_queue(
@@ -168,7 +220,7 @@ int hf_tcp_read_send_queue(
 	if (unacked < fin)
 		return -EIO;
 	conn->send = (struct hf_queue){write_seq - row->our_fin, unacked - fin};
-	ret = peek_send_queue(sock, queues->send, conn->send.len);
+	ret = peek_send(sock, queues, conn->send.len);
 	if (ret == 0 && unacked > 0)
 		ret = get_length(sock, SIOCOUTQNSD, &unsent);
 	conn->fin_unsent = fin && unsent > 0;

@@ -23,10 +23,21 @@ enum hf_tcp_kind {
 	HF_TCP_SOCKET /* a TCP socket in a state that can be saved */
 };
 
+/*
+ * Options of the owner that hf_tcp_read() changes for a moment. In memory that is shared with a
+ * process which gives them back if this one dies meanwhile.
+ */
+struct hf_borrowed {
+	int sock; /* -1: nothing is changed at present */
+	int oobinline;
+	int peek_off;
+};
+
 /* The queues' bytes of one connection; buffers that grow and are used again. */
 struct hf_queues {
 	uint8_t *recv, *send;
 	size_t recv_room, send_room;
+	struct hf_borrowed *borrowed; /* not owned; NULL: nobody would give anything back */
 };
 
 /*
@@ -50,6 +61,12 @@ void hf_queues_clear(struct hf_queues *queues);
  * SO_REUSEADDR back. */
 int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err);
 
+/* Sets the options that a hf_tcp_read() of another process had changed when it died. */
+void hf_tcp_give_back(const struct hf_borrowed *borrowed);
+
+/* True if the socket is in repair mode. */
+bool hf_tcp_is_frozen(int sock);
+
 /* Makes the socket disappear without a packet when it is closed: repair mode on. */
 int hf_tcp_freeze(int sock, struct hf_error *err);
 
@@ -70,6 +87,6 @@ int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 
 /* Repair mode off, for an established connection with a window probe, which makes the peer answer;
  * SO_REUSEADDR as it was. */
-int hf_tcp_resume(int sock, const struct hf_conn *conn, struct hf_error *err);
+int hf_tcp_resume(int sock, bool reuseaddr, struct hf_error *err);
 
 #endif

@@ -146,14 +146,11 @@ int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 	return 0;
 }
 
-int hf_tcp_resume(int sock, const struct hf_conn *conn, struct hf_error *err)
+int hf_tcp_resume(int sock, bool reuseaddr, struct hf_error *err)
 {
 	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
-	char text[HF_CONN_TEXT];
 
 	if (ret == 0)
-		ret = hf_set_int(sock, SOL_SOCKET, SO_REUSEADDR, conn->reuseaddr);
-	return ret < 0 ? hf_error_sys(err, ret, "connection %s: cannot leave repair mode",
-				 hf_conn_format(text, conn))
-		       : 0;
+		ret = hf_set_int(sock, SOL_SOCKET, SO_REUSEADDR, reuseaddr);
+	return ret < 0 ? hf_error_sys(err, ret, "cannot leave repair mode") : 0;
 }

@@ -13,6 +13,7 @@
 
 #define MAX_USER_MSS   32767 /* kernel MAX_TCP_WINDOW: what TCP_MAXSEG accepts */
 #define MIN_USER_MSS   88    /* kernel TCP_MIN_MSS */
+#define DEFAULT_MSS    536   /* kernel TCP_MSS_DEFAULT */
 #define TCPOPT_MAXSEG  2
 #define TCPOPT_WINDOW  3
 #define TCPOPT_SACK_OK 4
@@ -137,11 +138,25 @@ void hf_steps_write_options(struct hf_steps *steps, unsigned int phases)
 			steps->sock, steps->conn, phases, steps->tools->options, steps->err);
 }
 
+/*
+ * The size of segments after connect(), and until the peer's window is larger than ever. The kernel
+ * does not take more than half of the largest window for one (tcp_bound_to_half_wnd()), and in
+ * repair mode it does not know the window yet: larger segments would each wait for a window probe.
+ */
+static int first_mss(const struct hf_conn *conn)
+{
+	uint32_t window = conn->window.max_window, mss = conn->mss_clamp;
+	uint32_t limit = window > DEFAULT_MSS ? window / 2 : window;
+
+	if (limit && mss > limit)
+		mss = limit;
+	return mss > MAX_USER_MSS ? MAX_USER_MSS : mss < MIN_USER_MSS ? MIN_USER_MSS : (int)mss;
+}
+
 /* HF_STEP_CONNECT */
 void hf_step_connect(struct hf_steps *steps, const struct hf_tcp_row *row)
 {
 	const struct hf_conn *conn = steps->conn;
-	unsigned int mss = conn->mss_clamp;
 
 	bind_local(steps);
 	set_sequences(steps, conn->recv.seq - conn->recv.len, conn->send.seq - conn->send.len);
@@ -150,8 +165,7 @@ void hf_step_connect(struct hf_steps *steps, const struct hf_tcp_row *row)
 	 * goes back to 0 afterwards, since it would limit the segments of the connection's whole
 	 * life.
 	 */
-	mss = mss > MAX_USER_MSS ? MAX_USER_MSS : mss < MIN_USER_MSS ? MIN_USER_MSS : mss;
-	hf_steps_set_int(steps, "set TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, (int)mss);
+	hf_steps_set_int(steps, "set TCP_MAXSEG", IPPROTO_TCP, TCP_MAXSEG, first_mss(conn));
 	if (steps->ret == 0)
 		hf_steps_note(
 			steps, "connect in repair mode", connect_peer(steps, row->faked_peer));

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.agent import AgentTask, PeerAgent
+from harness.blocks import Blocks
 from harness.mode import Mode
 from harness.net import Network
 
@@ -49,8 +50,8 @@ def pair(net: Network, tmp_path: Path, holdfast_mode: Mode) -> Iterator[Pair]:
         a = stack.enter_context(task)
         b = stack.enter_context(PeerAgent(net.peer, tmp_path / "b"))
         a.listen("l", net.container.v4, PORT)
-        b.connect("c", net.container.v4, PORT)
-        a.accept("c", "l")
+        b.connect("c", net.container.v4, PORT, streams=(1, 2))
+        a.accept("c", "l", streams=(2, 1))
         yield Pair(a, b)
 
 
@@ -84,3 +85,28 @@ def test_urgent_data_taken_then_in_line(pair: Pair) -> None:
     pair.round()
     assert pair.a.run("conns['c'].sock.recv(100, socket.MSG_PEEK)") == before
     assert pair.read() == b"before!after"
+
+
+def test_part_of_a_segment_acknowledged(net: Network, pair: Pair) -> None:
+    """A restored queue is cut into other segments than those that the peer has received."""
+    # A retransmission would put the segment right.
+    sysctls = ["net.ipv4.tcp_early_retrans=0", "net.ipv4.tcp_rto_min_us=1000000"]
+    net.container.run("sysctl", "-qw", *sysctls).check()
+    a, b = pair.a["c"], pair.b["c"]
+    port = pair.b.run("conns['c'].sock.getsockname()[1]")
+    to_a, to_b = Blocks(net.container), Blocks(net.peer)
+    to_a.drop([(port, PORT)])
+    a.option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    a.send(300)
+    b.wait_inq(300)
+    to_b.drop([(PORT, port)])
+    a.send(300)
+    pair.round()
+    to_a.lift()
+    b.send(1)  # acknowledges the first 300
+    a.wait_outq(300)
+    pair.round()
+    assert a.outq() == 300
+    to_b.lift()
+    b.recv(600)
+    a.recv(1)

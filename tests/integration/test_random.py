@@ -17,7 +17,7 @@ from harness.checks import Leftovers
 from harness.mode import Mode
 
 SEEDS = [10, 11]
-SECONDS = float(os.environ.get("HOLDFAST_RANDOM_SECONDS", "7"))
+SECONDS = float(os.environ.get("HOLDFAST_RANDOM_SECONDS", "6"))
 
 
 def seeds() -> list[int]:

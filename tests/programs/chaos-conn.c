@@ -3,6 +3,7 @@
 #include "chaos.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -213,6 +214,8 @@ static void read_some(struct task *task, struct conn *conn)
 	ssize_t n = recv(conn->fd, buffer, size, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
 
 	if (n < 0 && errno == EAGAIN) {
+		if (conn->read_shut)
+			fail(task, conn, "shutdown(SHUT_RD) is undone");
 		conn->can_read = false;
 		return;
 	}
@@ -378,7 +381,7 @@ static void duplicate(struct task *task, struct conn *conn)
 		close(conn->extra[--conn->n_extra]);
 		return;
 	}
-	fd = dup(conn->fd);
+	fd = fcntl(conn->fd, F_DUPFD_CLOEXEC, (int)below(task, 300));
 	if (fd < 0)
 		fail(task, conn, "dup: %s", strerror(errno));
 	count(task, N_DUPS, 1);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -151,9 +152,12 @@ void play_with_options(struct task *task, struct conn *conn)
 		set_int(conn->fd, SOL_SOCKET, SO_SNDBUF, buffer_size(task, conn));
 		break;
 	case 6:
-		set_int(conn->fd, SOL_SOCKET, SO_RCVBUF, buffer_size(task, conn));
+		if (!conn->plan.shut_read[conn->side])
+			set_int(conn->fd, SOL_SOCKET, SO_RCVBUF, buffer_size(task, conn));
 		break;
 	case 7:
+		conn->blocking = value; /* no difference to us, with MSG_DONTWAIT */
+		fcntl(conn->fd, F_SETFL, value ? 0 : O_NONBLOCK);
 		set_int(conn->fd, IPPROTO_TCP, TCP_QUICKACK, value);
 		break;
 	case 8:
@@ -182,6 +186,8 @@ void check_options(struct task *task, const struct conn *conn)
 	check_one(task, conn, "SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, conn->reuse);
 	check_one(task, conn, "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, conn->keepalive);
 	check_one(task, conn, "TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, conn->nodelay);
+	if (!(fcntl(conn->fd, F_GETFL) & O_NONBLOCK) != conn->blocking)
+		fail(task, conn, "O_NONBLOCK changed");
 }
 
 /* ::ffff:a.b.c.d for an AF_INET6 socket. */
@@ -203,6 +209,19 @@ static void loopback(struct sockaddr_storage *address)
 		((struct sockaddr_in6 *)address)->sin6_addr = in6addr_loopback;
 }
 
+/* fe80::77:1 is the container's and fe80::77:2 the peer's, see harness/chaos.py. */
+static void link_local(struct sockaddr_storage *address, bool container)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+
+	memset(v6->sin6_addr.s6_addr, 0, 16);
+	v6->sin6_addr.s6_addr[0] = 0xfe;
+	v6->sin6_addr.s6_addr[1] = 0x80;
+	v6->sin6_addr.s6_addr[13] = 0x77;
+	v6->sin6_addr.s6_addr[15] = container ? 1 : 2;
+	v6->sin6_scope_id = if_nametoindex("eth0");
+}
+
 static socklen_t choose_target(struct task *task, struct sockaddr_storage *address, bool local)
 {
 	uint16_t port = one_in(task, 2) ? PORT : DUAL_PORT;
@@ -210,6 +229,9 @@ static socklen_t choose_target(struct task *task, struct sockaddr_storage *addre
 	*address = (local ? task->own : task->other)[below(task, 2)];
 	if (local && one_in(task, 2)) {
 		loopback(address);
+		port = DUAL_PORT;
+	} else if (address->ss_family == AF_INET6 && one_in(task, 4)) {
+		link_local(address, local == task->container);
 		port = DUAL_PORT;
 	}
 	if (address->ss_family == AF_INET && one_in(task, 3))
@@ -228,6 +250,13 @@ static void options_before(struct task *task, int fd)
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
+static bool is_global(const struct sockaddr_storage *address)
+{
+	const struct in6_addr *ip = &((const struct sockaddr_in6 *)address)->sin6_addr;
+
+	return !IN6_IS_ADDR_V4MAPPED(ip) && !IN6_IS_ADDR_LINKLOCAL(ip);
+}
+
 /* As clients with an address of their own do it: any port of it. */
 static void bind_before(struct task *task, int fd, sa_family_t family)
 {
@@ -244,12 +273,11 @@ void open_one(struct task *task)
 	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	uint64_t id = ID_MAGIC << 48 | (uint64_t)task->container << 40;
 	struct conn *conn;
-	bool mapped = address.ss_family == AF_INET6 &&
-		      IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&address)->sin6_addr);
+	bool plain = address.ss_family == AF_INET || is_global(&address);
 	int ret;
 
 	options_before(task, fd);
-	if (!local && !mapped && one_in(task, 6))
+	if (!local && plain && one_in(task, 6))
 		bind_before(task, fd, address.ss_family);
 	conn = new_conn(task, fd, CONNECTOR);
 	if (!conn) {

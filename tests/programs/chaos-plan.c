@@ -53,6 +53,10 @@ void make_plan(struct plan *plan, uint64_t seed, uint64_t id)
 	/* At most one: that side waits for the other's end of stream before it sends its own. */
 	plan->shut_read[CONNECTOR] = plan->reset_by == NOBODY && mix(key, 7) % 12 == 0;
 	plan->shut_read[ACCEPTOR] = plan->reset_by == NOBODY && mix(key, 7) % 12 == 1;
+	/* Linux sends no window updates after SHUT_RD: no more than what always fits. */
+	for (unsigned int side = 0; side < 2; side++)
+		if (plan->shut_read[side] && plan->total[!side] > SHUT_READ_MOST)
+			plan->total[!side] = SHUT_READ_MOST;
 	plan->urgent = mix(key, 9) % 10 == 0;
 }
 

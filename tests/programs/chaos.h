@@ -14,11 +14,12 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define MAX_CONNS   256 /* of one task */
-#define MAX_TASKS   6
-#define ID_BYTES    8 /* a stream of the connecting end starts with the connection's id */
-#define NOBODY      2 /* neither CONNECTOR nor ACCEPTOR */
-#define SIZE_MAX_IO (300u << 10)
+#define MAX_CONNS      256 /* of one task */
+#define MAX_TASKS      6
+#define ID_BYTES       8 /* a stream of the connecting end starts with the connection's id */
+#define NOBODY         2 /* neither CONNECTOR nor ACCEPTOR */
+#define SHUT_READ_MOST 15000
+#define SIZE_MAX_IO    (300u << 10)
 
 enum side { CONNECTOR, ACCEPTOR };
 
@@ -97,6 +98,7 @@ struct conn {
 	uint64_t progress_at; /* us of the task's running time */
 	uint64_t park_until;
 	int nodelay, keepalive, mark, reuse;
+	bool blocking;
 	struct note notes[NOTES];
 	unsigned int n_notes;
 };

@@ -55,7 +55,8 @@ static void wait_for_events(void)
 			conn->armed = 0;
 		conn->can_read |= (what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 		conn->can_write |= (what & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0;
-		if (what & (EPOLLHUP | EPOLLERR)) /* it would come again and again */
+		/* It would come again and again. */
+		if (conn->style == LEVEL && (what & (EPOLLHUP | EPOLLERR)))
 			conn->read_at = conn->write_at = 0;
 	}
 }

@@ -78,6 +78,9 @@ class TcpConn(Conn):
     def get(self, level: int, option: int) -> int:
         return self.sock.getsockopt(level, option)
 
+    def linger(self, seconds: int) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+
     def timestamp(self) -> int:
         return self.get(socket.IPPROTO_TCP, TCP_TIMESTAMP) & 0xFFFFFFFF
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Numbers(Closing):
     def open(self) -> None:
         with open(self._path, "r+b") as file:
             self._map = mmap.mmap(file.fileno(), 4096)
+        self.set_stop(1)  # until the other side listens, too
 
     def close(self) -> None:
         self._map.close()
@@ -119,7 +121,7 @@ class Report:
     connections: int = 0  # that holdfast restored
     seconds: float = 0
     longest_ms: int = 0
-    warnings: list[str] = field(default_factory=list)
+    orphans: int = 0  # that were not done when a checkpoint was made, one by one
 
     def text(self) -> str:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.rounds.items()))
@@ -127,7 +129,7 @@ class Report:
         return (
             f"seed {self.seed}: {self.seconds:.0f} s; {kinds}; {self.connections} connections"
             f" restored; {', '.join(f'{name} {self.numbers[name]}' for name in names)};"
-            f" longest pause {self.longest_ms} ms"
+            f" orphans reported {self.orphans}; longest pause {self.longest_ms} ms"
         )
 
 
@@ -145,8 +147,9 @@ class Chaos:
         arrangement: Arrangement = self.random.choice(("shared", "external"))
         self.work.mkdir(parents=True, exist_ok=True)
         with Network() as self.net:
-            for ns in (self.net.container, self.net.peer):
+            for number, ns in enumerate((self.net.container, self.net.peer), 1):
                 ns.run("sysctl", "-qw", *SYSCTLS).check()
+                ns.run("ip", "addr", "add", f"fe80::77:{number}/64", "dev", "eth0", "nodad").check()
             with (
                 Numbers(self.work / "container.counters") as self.inside,
                 Numbers(self.work / "peer.counters") as self.outside,
@@ -154,6 +157,7 @@ class Chaos:
                 ChaosPeer(self.net, self.work, self.seed) as self.peer,
             ):
                 try:
+                    self._begin()
                     while time.monotonic() - start < seconds:
                         self._round()
                     self._finish()
@@ -164,6 +168,12 @@ class Chaos:
         return self.report
 
     # ---- rounds
+
+    def _begin(self) -> None:
+        sides = (self.inside, self.outside)
+        self._await(lambda: all(side["tasks"] for side in sides), "start of the programs")
+        for side in sides:
+            side.set_stop(0)
 
     def _round(self) -> None:
         number = sum(self.report.rounds.values()) + 1
@@ -186,8 +196,8 @@ class Chaos:
             shutil.rmtree(self.task.work / f"images{self.task.rounds - 3}")
 
     def _logged(self, result: Result) -> None:
-        for line in result.lines("Warn  (holdfast)"):
-            self.report.warnings.append(line)
+        for line in result.lines("Warn  (holdfast):", "connections that the program has closed"):
+            self.report.orphans += int(line.split("(holdfast): ")[1].split()[0])
         for line in result.lines("holdfast: restored"):
             self.report.connections += int(line.split("restored ")[1].split()[0])
         if not result.ok:
@@ -233,7 +243,7 @@ class Chaos:
         if locks:
             raise Found(f"seed {self.seed}: left behind: {locks}")
 
-    def _await(self, condition, what: str) -> None:  # type: ignore[no-untyped-def]
+    def _await(self, condition: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + FINISH_SECONDS
         while not condition():
             if self.inside["failed"] or self.outside["failed"]:
@@ -277,8 +287,6 @@ def main() -> int:
         try:
             report = run.run(min(options.each, end - time.monotonic()))
             print(report.text(), flush=True)
-            for line in report.warnings:
-                print(f"  {line}", flush=True)
             shutil.rmtree(work)
         except Exception as error:  # the next seed may find something else
             failures += 1

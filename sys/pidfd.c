@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sys/pidfd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+
+#define STAT_SIZE 1024
+
+/* struct pidfd_info of Linux 6.13, with what PIDFD_INFO_EXIT (6.15) fills in. */
+struct pidfd_info_exit {
+	uint64_t mask;
+	uint64_t cgroupid;
+	uint32_t ids[11]; /* pid, tgid, ppid, and the user and group ids */
+	int32_t exit_code;
+};
+#define INFO_EXIT       (UINT64_C(1) << 3)
+#define INFO_GET_NUMBER 11
+#define INFO_GET        _IOWR(0xff, INFO_GET_NUMBER, struct pidfd_info_exit)
+
+int hf_pidfd_open(pid_t pid, struct hf_error *err)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 ? hf_error_sys(err, -errno, "pidfd_open of task %d failed", (int)pid) : fd;
+}
+
+int hf_pidfd_getfd(int pidfd, int fd, struct hf_error *err)
+{
+	int dup = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	return dup < 0 ? hf_error_sys(err, -errno, "pidfd_getfd of fd %d failed", fd) : dup;
+}
+
+void hf_pidfd_kill(int pidfd)
+{
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
+static bool status_of_reaped(int pidfd, int *status)
+{
+	struct pidfd_info_exit info = {.mask = INFO_EXIT};
+
+	if (ioctl(pidfd, INFO_GET, &info) < 0 || !(info.mask & INFO_EXIT))
+		return false;
+	*status = info.exit_code;
+	return true;
+}
+
+/* The last field of /proc/PID/stat, exit_code in proc(5). */
+static bool status_of_zombie(pid_t pid, int *status)
+{
+	char path[64], buf[STAT_SIZE];
+	hf_autoclose int fd = -1;
+	const char *at;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+	if (n <= 0)
+		return false;
+	buf[n] = '\0';
+	at = strrchr(buf, ')');
+	if (!at || (at[2] != 'Z' && at[2] != 'X'))
+		return false;
+	at = strrchr(buf, ' ');
+	*status = (int)strtol(at + 1, NULL, 10);
+	return true;
+}
+
+bool hf_pidfd_was_killed(int pidfd, pid_t pid)
+{
+	int status = 0;
+
+	/* It may be asked for between the two. */
+	if (!status_of_reaped(pidfd, &status) && !status_of_zombie(pid, &status) &&
+		!status_of_reaped(pidfd, &status))
+		return true;
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}

@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Data in odd places: full windows and queues, what is not sent yet, numbers that wrap, rare options.
+
+harness/scenes.py says how these are run. Both ends check every byte by its position. The plugin's
+view of the queues (holdfast show) is compared with what the kernel told the program before.
+HOLDFAST_TEST_MODE=stock runs them without the plugin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from harness.net import Netns
+from harness.scenes import WHERES_AND_RUNNING, Link, Scene, Stage, World, make_stage, name_of
+
+WRAP = 1 << 32
+MANY = 16 << 20
+HALF_A_WINDOW = 32_000
+TCP, SOCKET = socket.IPPROTO_TCP, socket.SOL_SOCKET
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+
+
+def end(w: World, link: Link, to_b: int = 0, to_a: int = 0, fin: bool = False) -> None:
+    """What is under way arrives, then more does, and the connection ends in order."""
+    w.lift()
+    a, b = link.a, link.b
+    if to_b:
+        b.recv(to_b)
+    if to_a:
+        a.recv(to_a)
+    if not fin:
+        w.exchange(a, b, 20_000)
+        a.shutdown()
+    b.eof()
+    b.send(5000)
+    b.shutdown()
+    a.recv(5000)
+    a.eof()
+    a.wait_state("CLOSE")
+    b.wait_state("CLOSE")
+    assert (a.error("option"), b.error("option")) == ("", "")
+
+
+def compare_saved(w: World, link: Link, queued: tuple[int, int], to_a: int, fin: bool) -> None:
+    """The image has the queues as the program saw them; a FIN is not counted there."""
+    saved = w.saved(link)
+    if not saved:
+        return
+    in_flight = queued[0] - queued[1]
+    unsent_fin = fin and queued[1] > 0
+    assert saved["send"]["length"] == queued[0] - fin
+    assert (saved["unsent"], saved["fin_unsent"]) == (queued[1] - unsent_fin, unsent_fin)
+    assert saved["send"]["length"] - saved["unsent"] == in_flight - (fin and not unsent_fin)
+    assert saved["receive"]["length"] == to_a
+
+
+# ---- what is sent, and what is not
+
+
+@dataclass(frozen=True)
+class Queue:
+    """a's send queue: how much of it went out, and whether a FIN is queued behind it.
+
+    Without the tail loss probe (RFC 8985), which would send what Nagle's algorithm holds back.
+    """
+
+    how: str
+    fin: bool
+    inside: bool  # over the loopback device
+
+    def __str__(self) -> str:
+        words = [self.how, "fin" if self.fin else "", "loopback" if self.inside else ""]
+        return "-".join(word for word in words if word)
+
+    def __call__(self, w: World) -> Iterator[None]:
+        w.net.container.run("sysctl", "-w", "net.ipv4.tcp_early_retrans=0").check()
+        link = w.link(str(self), self.inside, options=[(SOCKET, socket.SO_RCVBUF, 8192)])
+        sent, sure = FILLS[self.how](link)
+        if self.fin:
+            link.a.shutdown()
+        queued = link.a.queued()
+        assert sure(queued), queued
+        yield
+        compare_saved(w, link, queued, 0, self.fin)
+        end(w, link, sent, fin=self.fin)
+
+
+def all_sent(link: Link) -> tuple[int, object]:
+    link.lose()
+    return link.a.send(2000), lambda queued: queued[0] >= 2000 and queued[1] == 0
+
+
+def none_sent(link: Link) -> tuple[int, object]:
+    """b's window is full to the last byte, and everything in it is acknowledged."""
+    sent = link.a.send(60_000)
+    link.a.wait_stuck()
+    return sent, lambda queued: queued[0] == queued[1] > 0
+
+
+def part_sent(link: Link) -> tuple[int, object]:
+    link.lose()
+    return link.a.send(90_000), lambda queued: queued[0] > queued[1] > 1000
+
+
+def last_byte_unsent(link: Link) -> tuple[int, object]:
+    """Nagle's algorithm holds it. A FIN takes it along."""
+    link.lose()
+    return link.a.send(1000) + link.a.send(1), lambda queued: queued[0] >= 1001
+
+
+def first_byte_sent(link: Link) -> tuple[int, object]:
+    link.lose()
+    return link.a.send(1) + link.a.send(200), lambda queued: queued[0] >= 201
+
+
+def corked(link: Link) -> tuple[int, object]:
+    """Behind data in flight, since the kernel sends what is corked alone after 200 ms."""
+    link.lose()
+    sent = link.a.send(100)
+    link.a.option(TCP, socket.TCP_CORK, 1)
+    return sent + link.a.send(300), lambda queued: queued[0] >= 400
+
+
+def said_more(link: Link) -> tuple[int, object]:
+    link.lose()
+    return link.a.send(100) + link.a.send_more(300), lambda queued: queued[0] >= 400
+
+
+FILLS = {
+    "all-sent": all_sent,
+    "none-sent": none_sent,
+    "part-sent": part_sent,
+    "last-byte-unsent": last_byte_unsent,
+    "first-byte-sent": first_byte_sent,
+    "corked": corked,
+    "msg-more": said_more,
+}
+
+
+def just_corked(w: World) -> Iterator[None]:
+    """The last scene to be set up: within 200 ms nothing of it has gone out."""
+    links = [w.link(f"just-{how}") for how in ("cork", "more")]
+    links[0].a.option(TCP, socket.TCP_CORK, 1)
+    links[0].a.send(700)
+    links[1].a.send_more(700)
+    yield
+    for link in links:
+        if saved := w.saved(link):
+            print(f"corked: {saved['unsent']} bytes unsent")
+        link.a.option(TCP, socket.TCP_CORK, 0)
+        end(w, link, 700)
+
+
+# ---- windows and sizes
+
+
+def zero_window_ours(w: World) -> Iterator[None]:
+    link = w.link("zero-ours")
+    sent = link.b.fill()
+    link.b.wait_stuck()
+    held = link.a.inq()
+    yield
+    compare_saved(w, link, (0, 0), held, False)
+    end(w, link, 0, sent)
+
+
+def zero_window_both(w: World) -> Iterator[None]:
+    """Neither program reads, and neither kernel can send."""
+    link = w.link("zero-both")
+    sent = link.a.fill(), link.b.fill()
+    for side in (link.a, link.b):
+        side.wait_stuck()
+    yield
+    end(w, link, *sent)
+
+
+def zero_window_both_inside(w: World) -> Iterator[None]:
+    link = w.link("zero-inside", inside=True)
+    sent = link.a.send(2_500_000), link.b.send(2_500_000)
+    for side in (link.a, link.b):
+        side.wait_stuck()
+    yield
+    end(w, link, *sent)
+
+
+def sixteen_megabytes(w: World) -> Iterator[None]:
+    """In both queues of a at once."""
+    w.a.listen("big", w.host, 7510, [(SOCKET, SO_RCVBUFFORCE, 3 * MANY), (SOCKET, SO_SNDBUFFORCE, 2 * MANY)])
+    ours, theirs = w.new_streams()
+    options = [(SOCKET, socket.SO_RCVBUF, 8192), (SOCKET, SO_SNDBUFFORCE, 2 * MANY)]
+    port = w.b.connect("big", w.host, 7510, (theirs, ours), options)
+    w.a.accept("big", "big", (ours, theirs))
+    link = Link(w.a["big"], w.b["big"], 7510, port, w.blocks, w.blocks_inside)
+    link.a.send(MANY + 100_000)
+    link.b.send(MANY)
+    link.a.wait_inq(MANY)
+    link.a.wait_stuck()
+    queued = link.a.queued()
+    assert queued[0] >= MANY
+    yield
+    compare_saved(w, link, queued, MANY, False)
+    end(w, link, MANY + 100_000, MANY)
+
+
+# ---- numbers that wrap
+
+
+@dataclass(frozen=True)
+class Wrap:
+    """A connection whose sequence numbers are about to wrap, in one direction or both."""
+
+    name: str
+    a_left: int  # sequence numbers of a until 0, when the connection begins
+    b_left: int
+    a_sends: int = 0  # before the checkpoint, and lost on its way
+    b_sends: int = 0
+    fin: bool = False
+    flood: bool = False  # nothing is lost, but b does not read
+
+    def __str__(self) -> str:
+        return f"wrap-{self.name}"
+
+    def __call__(self, w: World) -> Iterator[None]:
+        link = w.made(str(self), ((WRAP - self.a_left) % WRAP, (WRAP - self.b_left) % WRAP))
+        if self.b_sends:
+            link.b.send(self.b_sends)
+            link.a.wait_inq(self.b_sends)
+        if self.a_sends:
+            if not self.flood:
+                link.lose()
+            link.a.send(self.a_sends)
+        if self.flood:
+            link.a.wait_stuck()
+        if self.fin:
+            link.a.shutdown()
+        queued = link.a.queued()
+        yield
+        compare_saved(w, link, queued, self.b_sends, self.fin)
+        end(w, link, self.a_sends, self.b_sends, self.fin)
+
+
+WRAPS = [
+    Wrap("idle", 5000, 7000),
+    Wrap("right-before", 1, 1),
+    Wrap("at", 0, 0),
+    Wrap("received", 5000, 1000, b_sends=3000),
+    Wrap("sent", 1000, 5000, a_sends=3000),
+    Wrap("unsent", 40_000, 5000, a_sends=60_000),
+    Wrap("edge-of-sent", 14_480, 5000, a_sends=60_000),
+    Wrap("sent-before", 3000, 3000, a_sends=3000, b_sends=3000),
+    Wrap("sent-behind", 0, 0, a_sends=3000, b_sends=3000),
+    Wrap("all", 1500, 2000, a_sends=3000, b_sends=3000),
+    Wrap("fin", 1000, 5000, a_sends=1000, fin=True),
+    Wrap("fin-behind", 1001, 5000, a_sends=1000, fin=True),
+    Wrap("fin-alone", 0, 0, fin=True),
+    Wrap("fin-unsent", 60_000, 5000, a_sends=60_000, fin=True),
+    Wrap("full", 400_000, 3000, a_sends=600_000, b_sends=3000, flood=True),
+]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Timestamps that are about to wrap; bit 0 says that their unit is 1 us."""
+
+    left: int  # until 0
+    usec: bool = False
+
+    def __str__(self) -> str:
+        return f"clock-{self.left}{'us' if self.usec else 'ms'}"
+
+    def __call__(self, w: World) -> Iterator[None]:
+        # Bit 0 is no part of the time, so that the time is even.
+        clock = (WRAP - self.left) % WRAP & ~1 | self.usec
+        link = w.made(str(self), (1000, 1000), clock)
+        w.exchange(link.a, link.b)
+        link.lose()
+        link.a.send(2000)
+        link.b.send(1000)
+        start, before = time.monotonic(), link.a.timestamp()
+        yield
+        passed = (link.a.timestamp() - before) % WRAP
+        assert passed <= (time.monotonic() - start + 0.1) * (1_000_000 if self.usec else 1000)
+        assert ("usec" in link.a.negotiated()["options"]) == self.usec
+        end(w, link, 2000, 1000)
+
+
+CLOCKS = [
+    *(Clock(left) for left in (0, 10, 100, 300, 600, 900, 1500, 2500, WRAP // 2)),
+    *(Clock(left, usec=True) for left in (100_000, 1_000_000, 2_000_000)),
+]
+
+
+# ---- what the two ends agree on
+
+
+@contextlib.contextmanager
+def sysctls(spaces: list[Netns], **values: int) -> Iterator[None]:
+    """net.ipv4.* in network namespaces, for the connections made meanwhile."""
+    old = []
+    for ns in spaces:
+        for name, value in values.items():
+            path = f"/proc/sys/net/ipv4/{name}"
+            old.append((ns, path, ns.run("cat", path).check().output.strip()))
+            ns.run("sh", "-c", f"echo {value} > {path}").check()
+    try:
+        yield
+    finally:
+        for ns, path, before in old:
+            ns.run("sh", "-c", f"echo '{before}' > {path}").check()
+
+
+def agreed(w: World, link: Link, lost: str = "") -> Iterator[None]:
+    """Data lies on both sides, and more than a window of 64 KiB follows."""
+    link.b.send(3000)
+    link.a.wait_inq(3000)
+    link.lose()
+    link.a.send(30_000)
+    before = [side.negotiated() for side in (link.a, link.b)]
+    yield
+    after = [side.negotiated() for side in (link.a, link.b)]
+    if w.restored and lost:
+        before[0]["options"].remove(lost)
+    if w.restored and "timestamps" not in before[0]["options"]:
+        before[0]["mss"] -= 12  # as TCP_INFO has it; the segments are as long as before
+    for old, new in zip(before, after, strict=True):
+        if old["mss"] > HALF_A_WINDOW:  # never more than half of the peer's window, which grows
+            old["mss"] = new["mss"] = HALF_A_WINDOW
+    assert after == before
+    w.lift()
+    link.b.recv(30_000)
+    link.a.recv(3000)
+    w.exchange(link.a, link.b, 200_000)
+    end(w, link)
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """Options of the connection that are on or off, by a sysctl of both ends."""
+
+    sysctl: dict[str, int]
+    has: tuple[str, ...]
+    lost: str = ""  # the option that no restore can bring back
+
+    def __str__(self) -> str:
+        return "-".join(f"{name[4:]}={value}" for name, value in self.sysctl.items())
+
+    __hash__ = object.__hash__
+
+    def __call__(self, w: World) -> Iterator[None]:
+        with sysctls([w.net.container, w.net.peer], **self.sysctl):
+            link = w.link(str(self))
+        assert tuple(link.a.negotiated()["options"]) == self.has
+        yield from agreed(w, link, self.lost)
+
+
+AGREED = [
+    Agreed({"tcp_sack": 0}, ("timestamps", "wscale")),
+    Agreed({"tcp_timestamps": 0}, ("sack", "wscale")),
+    Agreed({"tcp_window_scaling": 0}, ("timestamps", "sack")),
+    Agreed({"tcp_sack": 0, "tcp_timestamps": 0, "tcp_window_scaling": 0}, ()),
+    Agreed({"tcp_ecn": 1}, ("timestamps", "sack", "wscale", "ecn"), lost="ecn"),
+]
+
+
+def microseconds(w: World) -> Iterator[None]:
+    """Timestamps in microseconds, which a route asks for."""
+    for ns in (w.net.container, w.net.peer):
+        route = f"ip route replace 10.77.0.0/24 dev eth0 src {ns.v4}"
+        ns.run(*f"{route} features tcp_usec_ts".split()).check()
+    link = w.link("microseconds")
+    for ns in (w.net.container, w.net.peer):
+        ns.run(*f"ip route replace 10.77.0.0/24 dev eth0 src {ns.v4}".split()).check()
+    assert "usec" in link.a.negotiated()["options"]
+    yield from agreed(w, link)
+
+
+@dataclass(frozen=True)
+class Mss:
+    """The segment size that an end asks for; 88 is the smallest that Linux takes."""
+
+    size: int
+    inside: bool = False
+
+    def __str__(self) -> str:
+        return f"mss-{self.size}{'-loopback' if self.inside else ''}"
+
+    def __call__(self, w: World) -> Iterator[None]:
+        link = w.link(str(self), self.inside, options=[(TCP, socket.TCP_MAXSEG, self.size)])
+        yield from agreed(w, link)
+
+
+def mss_of_the_loopback_device(w: World) -> Iterator[None]:
+    link = w.link("mss-loopback", inside=True)
+    assert link.a.negotiated()["mss"] > 30_000
+    yield from agreed(w, link)
+
+
+def jumbo_frames(w: World) -> Iterator[None]:
+    """Everybody's MTU is 9000 from here on, but only new connections make use of it."""
+    for ns in (w.net.container, w.net.peer):
+        ns.run("ip", "link", "set", "eth0", "mtu", 9000).check()
+    link = w.link("jumbo")
+    link.a.send(20_000)  # the kernel lets the first segments be smaller
+    link.b.recv(20_000)
+    assert link.a.negotiated()["mss"] > 8000
+    yield from agreed(w, link)
+
+
+def window_smaller_than_a_segment(w: World) -> Iterator[None]:
+    """With the MTU of 9000: it flows all the same, and does not wait for window probes."""
+    link = w.link("small-window", options=[(SOCKET, socket.SO_RCVBUF, 8192)])
+    link.a.send(60_000)
+    link.a.wait_stuck()
+    yield
+    start = time.monotonic()
+    link.b.recv(60_000)
+    assert time.monotonic() - start < 2
+    end(w, link)
+
+
+# ---- where other options meet a checkpoint
+
+
+def linger(w: World) -> Iterator[None]:
+    """SO_LINGER of 0 s: close() sends RST. The end of the old tasks must not."""
+    link = w.link("linger")
+    link.a.linger(0)
+    link.b.send(1000)
+    link.a.wait_inq(1000)
+    yield
+    link.a.recv(1000)
+    w.exchange(link.a, link.b)
+    link.a.close()
+    link.b.wait_poll("ERR")
+    assert link.b.error("recv") == "ECONNRESET"
+
+
+def shut_for_reading(w: World) -> Iterator[None]:
+    """SHUT_RD with data before it; what comes later is acknowledged, and can be read."""
+    link = w.link("shut-rd")
+    link.b.send(1000)
+    link.a.wait_inq(1000)
+    link.a.shutdown("RD")
+    assert "RDHUP" in link.a.poll()
+    yield
+    assert "RDHUP" in link.a.poll()
+    link.a.recv(1000)
+    link.a.eof()
+    link.b.send(1000)
+    link.a.wait_inq(1000)
+    link.a.recv(1000)
+    link.a.send(1000)
+    link.b.recv(1000)
+
+
+SCENES: list[Scene] = [
+    jumbo_frames,
+    microseconds,
+    *AGREED,
+    *(Mss(size, inside) for size in (88, 536) for inside in (False, True)),
+    mss_of_the_loopback_device,
+    *(Queue(how, fin, inside) for how in FILLS for fin in (False, True) for inside in (False, True)),
+    window_smaller_than_a_segment,
+    zero_window_ours,
+    zero_window_both,
+    zero_window_both_inside,
+    sixteen_megabytes,
+    linger,
+    shut_for_reading,
+    *WRAPS,
+    *CLOCKS,
+    just_corked,
+]
+
+
+@pytest.fixture(scope="module", params=WHERES_AND_RUNNING)
+def stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    yield from make_stage(request, tmp_path_factory.mktemp("odd"), tcp_agents=True)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=name_of)
+def test_odd_data(stage: Stage, scene: Scene) -> None:
+    stage.play(scene)
