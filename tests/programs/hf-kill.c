@@ -22,11 +22,18 @@
 
 #define MAX_TASKS 1024
 
-#define FOLLOW (PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
+#define OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
+#define FOLLOW	(PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
 
 struct task {
 	pid_t pid;
 	bool naming; /* in a call that may change its name */
+};
+
+/* The K-th call of a number; that of number -1 has been made before all begins. */
+struct mark {
+	long number;
+	unsigned long left;
 };
 
 static struct {
@@ -34,8 +41,8 @@ static struct {
 	const char *name;        /* count the calls of the first process of this name, or NULL: */
 	unsigned long child;     /* of this child, counted from 1; 0: the command itself */
 	unsigned long call;      /* kill at this call; 0: only count */
-	long since;              /* count after a call of this number; -1: from the start */
-	unsigned long since_nth; /* after the so-manieth of them */
+	struct mark since;       /* count from here on */
+	struct mark follow;      /* of the command's children, know only those made from here on */
 	pid_t victim;            /* kill this one instead; 0: the one whose calls are counted */
 	bool list;               /* report every call */
 
@@ -43,12 +50,11 @@ static struct {
 	FILE *report;
 	pid_t main, target;
 	bool main_over, target_over;
-	bool counting;
 	int main_status;
 	unsigned long calls, children;
 	struct task tasks[MAX_TASKS];
 	size_t n_tasks;
-} the = {.since = -1};
+} the = {.since = {-1, 0}, .follow = {-1, 0}};
 
 static void usage(void)
 {
@@ -58,6 +64,7 @@ static void usage(void)
 	      "                     (default: those of the command itself)\n"
 	      "  --call N           kill it as it makes its N-th call (default: count only)\n"
 	      "  --since NUMBER[:K] count from its K-th call of this number on, which is the first\n"
+	      "  --follow NUMBER[:K] know only the children made after its K-th call of this number\n"
 	      "  --victim PID       kill this process instead\n"
 	      "  --report FILE      what was done: killed CALL NUMBER ARGUMENTS..., calls N\n"
 	      "  --list             report every call: call N NUMBER ARGUMENTS...\n",
@@ -71,6 +78,22 @@ static void die(const char *what)
 	exit(126);
 }
 
+static struct mark parse_mark(const char *text)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	return (struct mark){number, *end == ':' ? strtoul(end + 1, NULL, 10) : 1};
+}
+
+/* True from the call of the mark on. */
+static bool passed(struct mark *mark, long number)
+{
+	if (mark->number >= 0 && number == mark->number && --mark->left == 0)
+		mark->number = -1;
+	return mark->number < 0;
+}
+
 static void parse_options(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -78,12 +101,12 @@ static void parse_options(int argc, char **argv)
 		{"child", required_argument, NULL, 'c'},
 		{"call", required_argument, NULL, 'a'},
 		{"since", required_argument, NULL, 's'},
+		{"follow", required_argument, NULL, 'f'},
 		{"victim", required_argument, NULL, 'v'},
 		{"report", required_argument, NULL, 'r'},
 		{"list", no_argument, NULL, 'l'},
 		{0},
 	};
-	char *end;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "+", longs, NULL)) != -1) {
@@ -94,8 +117,9 @@ static void parse_options(int argc, char **argv)
 		} else if (opt == 'a') {
 			the.call = strtoul(optarg, NULL, 10);
 		} else if (opt == 's') {
-			the.since = strtol(optarg, &end, 10);
-			the.since_nth = *end == ':' ? strtoul(end + 1, NULL, 10) : 1;
+			the.since = parse_mark(optarg);
+		} else if (opt == 'f') {
+			the.follow = parse_mark(optarg);
 		} else if (opt == 'v') {
 			the.victim = (pid_t)strtol(optarg, NULL, 10);
 		} else if (opt == 'l') {
@@ -146,9 +170,8 @@ static void forget(pid_t pid)
 static void found(pid_t pid)
 {
 	the.target = pid;
-	the.counting = the.since < 0;
 	/* Its children are none of ours; those of the others are let go as they appear. */
-	ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC);
+	ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS);
 }
 
 static struct task *meet(pid_t pid)
@@ -181,9 +204,7 @@ static void report_call(const char *what, const struct __ptrace_syscall_info *in
 /* True when somebody was killed. */
 static bool count(pid_t pid, const struct __ptrace_syscall_info *info)
 {
-	if (!the.counting && (long)info->entry.nr == the.since && --the.since_nth == 0)
-		the.counting = true;
-	if (!the.counting)
+	if (!passed(&the.since, (long)info->entry.nr))
 		return false;
 	the.calls++;
 	if (the.list)
@@ -226,6 +247,9 @@ static void on_syscall(struct task *task)
 	} else if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
 		task->naming =
 			info.entry.nr == SYS_prctl && (int)info.entry.args[0] == PR_SET_NAME;
+		if (pid == the.main && the.follow.number >= 0 &&
+			passed(&the.follow, (long)info.entry.nr))
+			ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS | FOLLOW);
 	} else if (task->naming && !the.target && the.name && is_called(pid, the.name)) {
 		found(pid);
 	}
@@ -285,7 +309,7 @@ static void trace(void)
 
 static void start(char **command)
 {
-	bool all = the.name || the.child;
+	bool all = (the.name || the.child) && the.follow.number < 0;
 	int gate[2];
 	char word;
 
@@ -306,7 +330,7 @@ static void start(char **command)
 	}
 	close(gate[0]);
 	if (ptrace(PTRACE_SEIZE, the.main, NULL,
-		    PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | (all ? FOLLOW : 0)) < 0) {
+		    OPTIONS | (all ? FOLLOW : 0)) < 0) {
 		kill(the.main, SIGKILL);
 		die("PTRACE_SEIZE");
 	}
