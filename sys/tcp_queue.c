@@ -177,9 +177,9 @@ int hf_tcp_read_recv_queue(
 }
 
 /*
- * The last len bytes that are queued. There may be more than those not acknowledged: the kernel keeps
- * a segment of which a part was acknowledged (tcp_clean_rtx_queue()), as it happens after a restore,
- * which cuts the queue into other segments. It tells the whole length, whatever the room.
+ * The last len bytes that are queued. There may be more than those not acknowledged: the kernel
+ * keeps a segment of which a part was acknowledged (tcp_clean_rtx_queue()), as it happens after a
+ * restore, which cuts the queue into other segments. It tells the whole length, whatever the room.
  */
 static int peek_send(int sock, struct hf_queues *queues, size_t len)
 {
@@ -189,15 +189,16 @@ static int peek_send(int sock, struct hf_queues *queues, size_t len)
 		return 0;
 	n = recv(sock, queues->send, len, MSG_PEEK | MSG_DONTWAIT);
 	if (n > 0 && (size_t)n > len) {
-		int ret = make_room(&queues->send, &queues->send_room, (size_t)n);
+		size_t all = (size_t)n;
+		int ret = make_room(&queues->send, &queues->send_room, all);
 
 		if (ret < 0)
 			return ret;
-		ret = peek(sock, queues->send, (size_t)n);
-		if (ret < 0)
-			return ret;
-		memmove(queues->send, queues->send + ((size_t)n - len), len);
-		return 0;
+		n = recv(sock, queues->send, all, MSG_PEEK | MSG_DONTWAIT);
+		if (n >= 0 && (size_t)n != all)
+			return -EIO;
+		memmove(queues->send, queues->send + (all - len), len);
+		return n < 0 ? -errno : 0;
 	}
 	if (n < 0)
 		return -errno;

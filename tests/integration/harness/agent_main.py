@@ -211,6 +211,13 @@ class Conn:
                 raise AssertionError(f"{now} bytes to be read, not {length}")
             time.sleep(0.005)
 
+    def wait_outq(self, length: int, timeout: float = PATIENCE) -> None:
+        end = time.monotonic() + timeout
+        while (now := self.outq()) != length:
+            if time.monotonic() > end:
+                raise AssertionError(f"{now} bytes not acknowledged, not {length}")
+            time.sleep(0.005)
+
     def names(self) -> tuple[Any, Any]:
         """Our address and the peer's, or why there is none."""
         found: list[Any] = []
