@@ -41,10 +41,8 @@ RUNTIME_CASES: list[tuple[Operation, Who, float]] = [
 tables = [Table("holdfast"), Table("stock")]
 
 
-def name(case: object) -> str | None:
-    if isinstance(case, Who):
-        return case.name.replace(" ", "-").replace("'", "")
-    return case if isinstance(case, str) else ""
+def names(cases: list[tuple[Operation, Who, float]]) -> list[str]:
+    return [f"{operation}-{who.name.replace(' ', '-')}" for operation, who, _ in cases]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,19 +74,21 @@ def check(rig: Rig, operation: Operation, who: Who, part: float) -> None:
     assert not bad, "\n".join(bad)
 
 
-@pytest.mark.parametrize("operation, who, part", CASES, ids=name)
+@pytest.mark.parametrize("operation, who, part", CASES, ids=names(CASES))
 def test_killed(rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(rig, operation, who, part)
 
 
-@pytest.mark.parametrize("operation, who, part", RUNTIME_CASES, ids=name)
+@pytest.mark.parametrize("operation, who, part", RUNTIME_CASES, ids=names(RUNTIME_CASES))
 def test_killed_in_a_runtime(crun_rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(crun_rig, operation, who, part)
 
 
-@pytest.mark.parametrize("operation", ["dump", "restore"] if LONG else [])
-def test_killed_without_holdfast(tmp_path: Path, operation: Operation) -> None:
-    """For the table only."""
-    with Rig(mode.stock(), tmp_path, tables[1]) as made:
-        for _ in kill.moments(made, operation, kill.CRIU, MOMENTS // 4):
-            pass
+if LONG:
+
+    @pytest.mark.parametrize("operation", ["dump", "restore"])
+    def test_killed_without_holdfast(tmp_path: Path, operation: Operation) -> None:
+        """For the table only."""
+        with Rig(mode.stock(), tmp_path, tables[1]) as made:
+            for _ in kill.moments(made, operation, kill.CRIU, MOMENTS // 4):
+                pass

@@ -228,6 +228,16 @@ def beside(tables: Sequence[Table]) -> str:
     return "\n".join(lines) + "\n"
 
 
+# What leaves the container as it was before.
+SAME_AGAIN = (
+    "goes on",
+    "restores",
+    "runs",
+    "restores again",
+    "restores again, CRIU leaves tasks",
+)
+
+
 # Those of this session, printed at its end.
 printed: list[str] = []
 
@@ -353,13 +363,18 @@ class Rig:
         return replace(who, options=(*who.options, "--follow", f"{number}:{names.count('socketpair')}"))
 
     def _settle(self) -> list[str]:
-        """Waits for what ends by itself; returns what does not."""
-        try:
-            proc.wait_for(lambda: not _processes(GUARDIAN), "end of the guardian", SETTLE)
-        except TimeoutError:
-            proc.kill(_processes(GUARDIAN))
-            return ["guardian left"]
-        return []
+        """Waits for what ends by itself; returns what does not.
+
+        That is the guardian, and with a runtime CRIU, which does not mind that the former died.
+        """
+        left = []
+        for name in (GUARDIAN, "criu") if isinstance(self.server, OciServer) else (GUARDIAN,):
+            try:
+                proc.wait_for(lambda name=name: not _processes(name), f"end of {name}", SETTLE)
+            except TimeoutError:
+                proc.kill(_processes(name))
+                left.append(f"{name} left")
+        return left
 
     # ---- what came of it
 
@@ -398,6 +413,8 @@ class Rig:
             trouble.append(f"{len(left)} of {len(tree)} tasks left")
         proc.kill(left)
         proc.wait_gone(tree)
+        if isinstance(self.server, OciServer):
+            self.server.forget()
         result = self.run("restore")
         trouble += self._settle()
         if not result.ok:
@@ -448,7 +465,7 @@ class Rig:
         self.run("restore", self._runner(who, *trace.options(index)))
         call = self._killed(index)
         trouble = self._settle()
-        left = sorted(pid for (pid, _) in since.found())
+        left = sorted(pid for (pid, _), name in since.found().items() if name != "crun")
         if self._tables() or not left:
             outcome = "restores again"
             if left:
@@ -463,6 +480,10 @@ class Rig:
             outcome = "runs"
             if isinstance(self.server, CriuServer):
                 self.server.pid = tree[0]
+            else:
+                tree = left
+                if not self.server.pids():
+                    outcome = "runs, unknown to crun"
             trouble += self._running(tree)
         return self._note("restore", who, call, outcome, trouble, start)
 
@@ -479,7 +500,7 @@ class Rig:
         moment = Moment(operation, who.name, call, outcome, ", ".join(trouble), seconds)
         self.table.moments.append(moment)
         self._log(moment)
-        if trouble or outcome == "dies":
+        if trouble or outcome not in SAME_AGAIN:
             self._keep(moment)
             self.build()
         return moment

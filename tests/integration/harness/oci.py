@@ -132,7 +132,7 @@ class OciServer(Closing):
         result = Result(done.rc, read_log(self.images / "dump.log"), done.output, done.seconds)
         if result.ok and not leave_running:
             # runc forgets a checkpointed container by itself, crun must be told.
-            self._call("delete", "--force", self.id)
+            self.forget()
         return result
 
     def restore(self, *, extra: Sequence[str] = (), timeout: float = 120) -> Result:
@@ -158,7 +158,11 @@ class OciServer(Closing):
         for pid in pids[1:]:
             (Path("/sys/fs/cgroup") / paths[0] / "cgroup.procs").write_text(str(pid))
 
+    def forget(self) -> None:
+        """Has the runtime remove what it knows of the container."""
+        self._call("delete", "--force", self.id)
+
     def close(self) -> None:
         pids = self.pids()
-        self._call("delete", "--force", self.id)
+        self.forget()
         proc.kill(pids)
