@@ -54,9 +54,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for table in matrix.printed:
         terminalreporter.section(table.title)
         terminalreporter.write(table.text())
-    for text in kill.printed:
+    if kill.printed:
         terminalreporter.section("killed at chosen moments")
-        terminalreporter.write(text)
+        terminalreporter.write("\n".join(kill.printed))
 
 
 def _beyond_criu(item: pytest.Item) -> bool:

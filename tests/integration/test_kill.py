@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Everybody who takes part in a checkpoint is killed, at moments all over it.
 
-HOLDFAST_KILL_MOMENTS=400 tries that many instead of a few, and the same with CRIU's own support, for
-comparison; HOLDFAST_KILL_TABLE=FILE has every moment written there, and the logs of those that went
-wrong beside it.
+HOLDFAST_KILL_MOMENTS=450 tries that many instead of a few, and some with CRIU's own support, for
+comparison; HOLDFAST_KILL_TABLE=FILE has every moment written there, and the logs of those that
+went wrong beside it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def printed(request: pytest.FixtureRequest) -> Iterator[None]:
     """The tables, at the end of the session."""
     yield
     used = [table for table in tables if table.moments]
+    kill.printed.extend(table.text() for table in used)
     kill.printed.append(kill.beside(used))
 
 

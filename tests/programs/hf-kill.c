@@ -23,7 +23,7 @@
 #define MAX_TASKS 1024
 
 #define OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
-#define FOLLOW	(PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
+#define FOLLOW  (PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
 
 struct task {
 	pid_t pid;
@@ -38,13 +38,13 @@ struct mark {
 
 static struct {
 	/* what is asked for */
-	const char *name;        /* count the calls of the first process of this name, or NULL: */
-	unsigned long child;     /* of this child, counted from 1; 0: the command itself */
-	unsigned long call;      /* kill at this call; 0: only count */
-	struct mark since;       /* count from here on */
-	struct mark follow;      /* of the command's children, know only those made from here on */
-	pid_t victim;            /* kill this one instead; 0: the one whose calls are counted */
-	bool list;               /* report every call */
+	const char *name;    /* count the calls of the first process of this name, or NULL: */
+	unsigned long child; /* of this child, counted from 1; 0: the command itself */
+	unsigned long call;  /* kill at this call; 0: only count */
+	struct mark since;   /* count from here on */
+	struct mark follow;  /* of the command's children, know only those made from here on */
+	pid_t victim;        /* kill this one instead; 0: the one whose calls are counted */
+	bool list;           /* report every call */
 
 	/* what was found */
 	FILE *report;
@@ -63,8 +63,10 @@ static void usage(void)
 	      "  --child N          count the calls of the N-th process made by the command\n"
 	      "                     (default: those of the command itself)\n"
 	      "  --call N           kill it as it makes its N-th call (default: count only)\n"
-	      "  --since NUMBER[:K] count from its K-th call of this number on, which is the first\n"
-	      "  --follow NUMBER[:K] know only the children made after its K-th call of this number\n"
+	      "  --since NUMBER[:K] count from its K-th call of this number on, which is the "
+	      "first\n"
+	      "  --follow NUMBER[:K] know only the children made after its K-th call of this "
+	      "number\n"
 	      "  --victim PID       kill this process instead\n"
 	      "  --report FILE      what was done: killed CALL NUMBER ARGUMENTS..., calls N\n"
 	      "  --list             report every call: call N NUMBER ARGUMENTS...\n",
@@ -245,8 +247,7 @@ static void on_syscall(struct task *task)
 			return;
 		}
 	} else if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
-		task->naming =
-			info.entry.nr == SYS_prctl && (int)info.entry.args[0] == PR_SET_NAME;
+		task->naming = info.entry.nr == SYS_prctl && (int)info.entry.args[0] == PR_SET_NAME;
 		if (pid == the.main && the.follow.number >= 0 &&
 			passed(&the.follow, (long)info.entry.nr))
 			ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS | FOLLOW);
@@ -264,8 +265,8 @@ static void on_stop(pid_t pid, int status)
 	if (sig == (SIGTRAP | 0x80)) {
 		on_syscall(task);
 	} else if (event == PTRACE_EVENT_EXEC) {
-		if (!the.target && (the.name ? is_called(pid, the.name)
-					     : !the.child && pid == the.main))
+		if (!the.target &&
+			(the.name ? is_called(pid, the.name) : !the.child && pid == the.main))
 			found(pid);
 		go_on(pid, 0);
 	} else if (event == PTRACE_EVENT_STOP && sig != SIGTRAP) {
@@ -329,8 +330,7 @@ static void start(char **command)
 		_exit(127);
 	}
 	close(gate[0]);
-	if (ptrace(PTRACE_SEIZE, the.main, NULL,
-		    OPTIONS | (all ? FOLLOW : 0)) < 0) {
+	if (ptrace(PTRACE_SEIZE, the.main, NULL, OPTIONS | (all ? FOLLOW : 0)) < 0) {
 		kill(the.main, SIGKILL);
 		die("PTRACE_SEIZE");
 	}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -101,8 +102,9 @@ class Call:
 
     def __str__(self) -> str:
         if self.name in ("getsockopt", "setsockopt"):
-            option = "TCP_REPAIR" if self.args[1:3] == (6, 19) else f"{self.args[1]}, {self.args[2]}"
-            return f"{self.name} {option}"
+            level, option = self.args[1:3]
+            is_repair = (level, option) == (6, 19)
+            return f"{self.name} " + ("TCP_REPAIR" if is_repair else f"{level}, {option}")
         return self.name
 
 
@@ -183,10 +185,14 @@ class Moment:
     trouble: str = ""  # what should not be
     seconds: float = 0.0
 
+    @property
+    def result(self) -> str:
+        trouble = f"  ** {self.trouble}" if self.trouble else ""
+        return self.outcome + ("" if self.call else " (nobody was killed)") + trouble
+
     def line(self) -> str:
         where = f"{self.call.index:6} {self.call!s:24}" if self.call else f"{'-':>6} {'':24}"
-        trouble = f"  ** {self.trouble}" if self.trouble else ""
-        return f"{self.operation:8} {self.who:18} {where} {self.outcome}{trouble}".rstrip()
+        return f"{self.operation:8} {self.who:18} {where} {self.result}"
 
 
 @dataclass
@@ -196,22 +202,23 @@ class Table:
     title: str
     moments: list[Moment] = field(default_factory=list)
 
-    def troubles(self, who: str = "", operation: str = "") -> list[Moment]:
-        return [
-            m
-            for m in self.moments
-            if m.trouble and who in ("", m.who) and operation in ("", m.operation)
-        ]
-
     def summary(self) -> Counter[tuple[str, str, str]]:
-        """(operation, who, outcome) -> moments"""
-        return Counter(
-            (m.operation, m.who, m.outcome + (": " + m.trouble if m.trouble else ""))
-            for m in self.moments
-        )
+        """(operation, who, result) -> moments"""
+        return Counter((m.operation, m.who, m.result) for m in self.moments)
 
     def text(self) -> str:
-        return "".join(moment.line() + "\n" for moment in self.moments)
+        """Neighbours to which the same happened are one line."""
+        lines = [f"{'':8} {'killed':18} {'at its call':>13} {'':24} {'':>5} outcome\n"]
+        groups = itertools.groupby(self.moments, lambda m: (m.operation, m.who, m.result))
+        for (operation, who, result), group in groups:
+            calls = [moment.call for moment in group]
+            first, last = calls[0], calls[-1]
+            where = f"{first.index}-{last.index}" if first and last else "-"
+            call = str(first) if len(calls) == 1 and first else ""
+            lines.append(
+                f"{operation:8} {who:18} {where:>13} {call:24} {len(calls):4}x {result}\n"
+            )
+        return "".join(lines)
 
 
 def beside(tables: Sequence[Table]) -> str:
@@ -219,12 +226,12 @@ def beside(tables: Sequence[Table]) -> str:
     sums = [table.summary() for table in tables]
     keys = sorted({key for one in sums for key in one})
     head = f"{'':8} {'killed':18} " + " ".join(f"{table.title:>10}" for table in tables)
-    lines = [head + "  outcome"]
+    lines = [f"{head}  outcome"]
     for operation, who, outcome in keys:
         cells = " ".join(f"{one[operation, who, outcome] or '-':>10}" for one in sums)
         lines.append(f"{operation:8} {who:18} {cells}  {outcome}")
-    totals = " ".join(f"{len(table.moments):>10}" for table in tables)
-    lines.append(f"{'':8} {'all':18} {totals}")
+    totals = " ".join(f"{sum(1 for m in t.moments if m.call):>10}" for t in tables)
+    lines.append(f"{'':8} {'killed, in all':18} {totals}")
     return "\n".join(lines) + "\n"
 
 
@@ -308,10 +315,6 @@ class Rig:
             proc.kill(_processes(name))
         proc.kill(pid for (pid, _), name in self._leftovers.found().items() if name != "hf-peer")
 
-    def rebuild_if(self, lost: bool) -> None:
-        if lost:
-            self.build()
-
     def finish(self) -> None:
         """Every byte of every stream has arrived."""
         report = self.peer.finish()
@@ -360,7 +363,8 @@ class Rig:
             return who
         names = [call.name for call in self.count("restore", CRIU).calls]
         number = next(n for n, name in syscall_names().items() if name == "socketpair")
-        return replace(who, options=(*who.options, "--follow", f"{number}:{names.count('socketpair')}"))
+        last = f"{number}:{names.count('socketpair')}"
+        return replace(who, options=(*who.options, "--follow", last))
 
     def _settle(self) -> list[str]:
         """Waits for what ends by itself; returns what does not.
@@ -405,6 +409,12 @@ class Rig:
             trouble.append(f"{lost} connections lost" if lost else "connections stand still")
         return trouble
 
+    def _dead(self, tree: Sequence[int]) -> list[str]:
+        """What is wrong with a container that has ended, by no fault of the checkpoint."""
+        left = [pid for pid in tree if proc.alive(pid)]
+        trouble = [f"{len(left)} of {len(tree)} tasks left"] if left else []
+        return trouble + (["lock left"] if self._tables() else [])
+
     def _restorable(self, tree: Sequence[int]) -> list[str]:
         """What is wrong with a container that should come back by a restore."""
         trouble = []
@@ -445,10 +455,9 @@ class Rig:
             trouble += self._restorable(tree)
         else:
             outcome = "dies"
+            trouble += self._dead(tree)
             if not who.root:
                 trouble.append("neither container nor image")
-            elif self._tables():
-                trouble.append("lock left")
         return self._note("dump", who, call, outcome, trouble, start)
 
     def _is_whole(self) -> bool:
