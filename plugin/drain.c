@@ -49,6 +49,12 @@ static bool is_ours(const struct hf_diag_socket *sock, const struct ports *ports
 	return !ports->used || (ports->used[port / CHAR_BIT] & 1u << port % CHAR_BIT);
 }
 
+/* Without the FIN, which is queued in all states of an orphan. */
+static uint32_t bytes_of(const struct hf_diag_socket *sock)
+{
+	return sock->unacked - 1;
+}
+
 static void name_one(struct hf_orphans *orphans, const struct hf_diag_socket *sock)
 {
 	struct hf_conn conn = {.family = sock->family,
@@ -58,7 +64,7 @@ static void name_one(struct hf_orphans *orphans, const struct hf_diag_socket *so
 	char text[HF_CONN_TEXT];
 
 	snprintf(orphans->named[orphans->n], sizeof(orphans->named[0]), "%s (%u bytes)",
-		hf_conn_format(text, &conn), sock->unacked);
+		hf_conn_format(text, &conn), bytes_of(sock));
 }
 
 static int count(
@@ -75,7 +81,7 @@ static int count(
 		if (orphans->n < HF_ORPHANS_NAMED)
 			name_one(orphans, &diag.sockets[i]);
 		orphans->n++;
-		orphans->bytes += diag.sockets[i].unacked;
+		orphans->bytes += bytes_of(&diag.sockets[i]);
 	}
 	hf_diag_clear(&diag);
 	return ret;

@@ -163,8 +163,7 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 				(struct hf_guarded_sock){dump->socks[i], conn->reuseaddr};
 	}
 	memcpy(guarded.id, dump->image.id, HF_ID_SIZE);
-	dump->guardian = hf_guardian_start(&guarded, err);
-	return dump->guardian < 0 ? dump->guardian : 0;
+	return hf_guardian_start(&dump->guardian, &guarded, err);
 }
 
 int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_config *config,
@@ -175,7 +174,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 	int ret;
 
 	memset(dump, 0, sizeof(*dump));
-	dump->guardian = -1;
+	dump->guardian = HF_GUARDIAN_NONE;
 	dump->image_dir = image_dir;
 	dump->netns = hf_netns_open(root, err);
 	ret = dump->netns < 0 ? dump->netns : hf_tree_read(root, &dump->tree, err);
@@ -228,15 +227,18 @@ static void free_all(struct hf_dump *dump)
  * tasks. */
 static int commit(struct hf_dump *dump, struct hf_error *err)
 {
-	if (hf_guardian_commit(dump->guardian, NULL) == 0)
+	int ret;
+
+	if (hf_guardian_commit(&dump->guardian, NULL) == 0)
 		return 0;
-	close(dump->guardian);
-	return start_guardian(dump, err) < 0 ? err->code : hf_guardian_commit(dump->guardian, err);
+	hf_guardian_close(&dump->guardian);
+	ret = start_guardian(dump, err);
+	return ret < 0 ? ret : hf_guardian_commit(&dump->guardian, err);
 }
 
 int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret = dump->guardian >= 0 ? commit(dump, err) : 0;
+	int ret = dump->guardian.control >= 0 ? commit(dump, err) : 0;
 
 	free_all(dump);
 	return ret;
@@ -252,9 +254,7 @@ int hf_dump_rollback(struct hf_dump *dump, struct hf_error *err)
 		removed = hf_image_file_remove(dump->image_dir, ret ? NULL : err);
 		ret = ret ? ret : removed;
 	}
-	if (dump->guardian >= 0)
-		hf_guardian_dismiss(dump->guardian);
-	dump->guardian = -1;
+	hf_guardian_dismiss(&dump->guardian);
 	free_all(dump);
 	return ret;
 }

@@ -16,6 +16,7 @@
 #include "lib/error.h"
 #include "lib/image.h"
 #include "plugin/drain.h"
+#include "plugin/guardian.h"
 #include "sys/sock_options.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
@@ -28,7 +29,7 @@ struct hf_dump {
 	int image_dir;
 	struct hf_orphans orphans;
 	struct hf_sock_options_reader options;
-	int guardian;                 /* control fd, -1: none */
+	struct hf_guardian guardian;
 	struct hf_borrowed *borrowed; /* shared with the guardian */
 	bool has_orphans;             /* perhaps not ours */
 	bool locked;

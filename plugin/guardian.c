@@ -2,7 +2,9 @@
 #include "plugin/guardian.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -89,14 +91,20 @@ static void kill_all(const struct guard *guard)
 			poll(&guard->tasks[i], 1, DEATH_MS);
 }
 
-/* The next word of the plugin; ENDED when CRIU is gone. */
+/* The next word of the plugin; ENDED when CRIU is gone. The brakes that come with it are left open
+ * until we end. */
 static enum word next_word(int control)
 {
-	char word;
+	char word, buf[CMSG_SPACE(sizeof(int) * 2)] __attribute__((aligned(8)));
+	struct iovec iov = {&word, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = buf,
+		.msg_controllen = sizeof(buf)};
 	ssize_t n;
 
 	do {
-		n = read(control, &word, 1);
+		n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);
 	return n == 1 ? (enum word)word : ENDED;
 }
@@ -197,6 +205,8 @@ static void run(const struct guard *guard)
 	if (hf_become_quiet("holdfast-guard", keep, n) < 0)
 		_exit(1);
 	free(keep);
+	/* When CRIU dies, every moment counts. */
+	sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &(struct sched_param){1});
 	openlog("holdfast", LOG_PID, LOG_DAEMON);
 	if (send(guard->control, &word, 1, MSG_NOSIGNAL) < 0)
 		_exit(1);
@@ -228,19 +238,38 @@ static int no_process(struct hf_error *err, int code)
 	return hf_error_sys(err, code, "cannot start the guardian");
 }
 
-static int start(struct guard *guard, struct hf_error *err)
+/* The same file at a number of at least `least`. */
+static int move_up(int fd, int least)
 {
-	hf_autoclose int ours = -1;
+	int moved = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, least);
+
+	if (fd >= 0)
+		close(fd);
+	return moved;
+}
+
+/* -1 where there is none to be had: then CRIU's death is quick. */
+static int make_brake(int least)
+{
+	return move_up(socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0), least);
+}
+
+static int start(struct hf_guardian *guardian, struct guard *guard, struct hf_error *err)
+{
 	hf_autoclose int theirs = -1;
 	int pair[2], status = 0;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return no_process(err, -errno);
-	ours = pair[0];
 	theirs = pair[1];
+	guardian->brakes[0] = make_brake(0);
+	guardian->control = move_up(pair[0], guardian->brakes[0] + 1);
+	guardian->brakes[1] = make_brake(guardian->control + 1);
+	if (guardian->control < 0)
+		return no_process(err, -errno);
 	guard->control = theirs;
-	pid = fork_twice(guard, ours);
+	pid = fork_twice(guard, guardian->control);
 	if (pid < 0)
 		return no_process(err, -errno);
 	while (waitpid(pid, &status, 0) < 0)
@@ -248,17 +277,17 @@ static int start(struct guard *guard, struct hf_error *err)
 			return no_process(err, -errno);
 	/* Its own end would keep us from seeing it die. */
 	close(hf_steal_fd(&theirs));
-	if (status != 0 || next_word(ours) != READY)
-		return no_process(err, -EAGAIN);
-	return hf_steal_fd(&ours);
+	return status != 0 || next_word(guardian->control) != READY ? no_process(err, -EAGAIN) : 0;
 }
 
-int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err)
+int hf_guardian_start(
+	struct hf_guardian *guardian, const struct hf_guarded *guarded, struct hf_error *err)
 {
 	struct guard guard = {.guarded = guarded};
 	size_t opened = 0;
 	int ret = 0;
 
+	*guardian = HF_GUARDIAN_NONE;
 	guard.tasks = calloc(n_tasks(&guard) + 1, sizeof(*guard.tasks));
 	if (!guard.tasks)
 		return no_process(err, -ENOMEM);
@@ -271,40 +300,72 @@ int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err)
 			guard.tasks[opened++] = (struct pollfd){pidfd, POLLIN, 0};
 	}
 	if (ret == 0)
-		ret = start(&guard, err);
+		ret = start(guardian, &guard, err);
+	if (ret < 0)
+		hf_guardian_close(guardian);
 	while (opened > 0)
 		close(guard.tasks[--opened].fd);
 	free(guard.tasks);
 	return ret;
 }
 
-static int say(int control, enum word word)
+/* Says a word, and hands the brakes over with the last one. */
+static int say(struct hf_guardian *guardian, enum word word, bool with_brakes)
 {
-	const char byte = (char)word;
+	char byte = (char)word;
+	char control[CMSG_SPACE(sizeof(guardian->brakes))] __attribute__((aligned(8))) = {0};
+	struct iovec iov = {&byte, 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
+	if (with_brakes && guardian->brakes[0] >= 0 && guardian->brakes[1] >= 0) {
+		struct cmsghdr *cmsg;
+
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(guardian->brakes));
+		memcpy(CMSG_DATA(cmsg), guardian->brakes, sizeof(guardian->brakes));
+	}
 	do {
-		n = send(control, &byte, 1, MSG_NOSIGNAL);
+		n = sendmsg(guardian->control, &msg, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	if (n < 0)
+		return -errno;
+	for (int i = 0; with_brakes && i < 2; i++) {
+		hf_close_fd(&guardian->brakes[i]);
+		guardian->brakes[i] = -1;
+	}
+	return 0;
 }
 
-int hf_guardian_commit(int control, struct hf_error *err)
+int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err)
 {
-	int ret = say(control, COMMIT);
+	int ret = say(guardian, COMMIT, true);
 
 	return ret < 0 ? hf_error_sys(err, ret, "the guardian is gone") : 0;
 }
 
-int hf_guardian_unlock(int control, struct hf_error *err)
+int hf_guardian_unlock(struct hf_guardian *guardian, struct hf_error *err)
 {
-	int ret = say(control, UNLOCK);
+	int ret = say(guardian, UNLOCK, false);
 
 	return ret < 0 ? hf_error_sys(err, ret, "the guardian is gone") : 0;
 }
 
-void hf_guardian_dismiss(int control)
+void hf_guardian_close(struct hf_guardian *guardian)
 {
-	say(control, DISMISS);
-	close(control);
+	hf_close_fd(&guardian->control);
+	hf_close_fd(&guardian->brakes[0]);
+	hf_close_fd(&guardian->brakes[1]);
+	*guardian = HF_GUARDIAN_NONE;
+}
+
+void hf_guardian_dismiss(struct hf_guardian *guardian)
+{
+	if (guardian->control >= 0)
+		say(guardian, DISMISS, true);
+	hf_guardian_close(guardian);
 }

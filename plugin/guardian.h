@@ -41,16 +41,36 @@ struct hf_guarded {
 	const struct hf_borrowed *borrowed; /* in shared memory; of a dump */
 };
 
-/* Starts it. Returns the fd to talk to it, to be kept open until CRIU ends, or a negative errno. */
-int hf_guardian_start(const struct hf_guarded *guarded, struct hf_error *err);
+/*
+ * CRIU's end of it.
+ *
+ * When CRIU is killed the kernel first closes its files, which the guardian sees, and then lets the
+ * tasks run that CRIU has traced (do_exit()). A socket must not be in repair mode then, since calls
+ * on it fail. So there are brakes beside the control: packet sockets, whose closing takes the
+ * kernel some milliseconds (packet_release() waits for a grace period of RCU). One has a lower and
+ * one a higher number than the control, since the order of closing is not promised. The guardian
+ * gets them when they are not needed any more, so that closing them delays nobody.
+ */
+struct hf_guardian {
+	int control; /* -1: there is no guardian */
+	int brakes[2];
+};
+#define HF_GUARDIAN_NONE ((struct hf_guardian){-1, {-1, -1}})
+
+/* Starts it. *guardian must be kept until CRIU ends. Returns 0 or a negative errno. */
+int hf_guardian_start(
+	struct hf_guardian *guardian, const struct hf_guarded *guarded, struct hf_error *err);
 
 /* The dump succeeded, and its sockets are out of repair mode, with the lock on. */
-int hf_guardian_commit(int control, struct hf_error *err);
+int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err);
 
 /* Everything is rebuilt, and the lock is about to be removed. */
-int hf_guardian_unlock(int control, struct hf_error *err);
+int hf_guardian_unlock(struct hf_guardian *guardian, struct hf_error *err);
 
-/* Closes control and lets the guardian end without doing anything. */
-void hf_guardian_dismiss(int control);
+/* Lets the guardian, if there is one, end without doing anything. */
+void hf_guardian_dismiss(struct hf_guardian *guardian);
+
+/* Closes our end without a word, as if CRIU had ended. */
+void hf_guardian_close(struct hf_guardian *guardian);
 
 #endif

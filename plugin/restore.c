@@ -16,6 +16,7 @@
 #include "sys/net_lock.h"
 #include "sys/netns.h"
 #include "sys/pidfd.h"
+#include "sys/sock_diag.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
 
@@ -67,8 +68,8 @@ struct target {
 	struct hf_restore *restore;
 	struct hf_tree tree;
 	int netns;
-	int guardian; /* control fd */
-	int *socks;   /* -1: left alone */
+	struct hf_guardian guardian;
+	int *socks; /* -1: left alone */
 	struct hf_queues queues;
 	struct hf_raw raw;
 	struct hf_tcp_tools tools;
@@ -140,8 +141,7 @@ static int start_guardian(struct target *target, struct hf_error *err)
 				(struct hf_guarded_sock){target->socks[i], conn->reuseaddr};
 	}
 	memcpy(guarded.id, image->id, HF_ID_SIZE);
-	target->guardian = hf_guardian_start(&guarded, err);
-	return target->guardian < 0 ? target->guardian : 0;
+	return hf_guardian_start(&target->guardian, &guarded, err);
 }
 
 static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
@@ -167,6 +167,37 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 		target->socks[i] = -1;
 	}
 	return ret < 0 ? ret : 0;
+}
+
+static bool is_same(const struct hf_conn *conn, const struct hf_diag_socket *sock)
+{
+	return conn->local.port == sock->local.port && conn->peer.port == sock->peer.port &&
+	       conn->family == sock->family &&
+	       memcmp(conn->local.ip, sock->local.ip, sizeof(sock->local.ip)) == 0 &&
+	       memcmp(conn->peer.ip, sock->peer.ip, sizeof(sock->peer.ip)) == 0;
+}
+
+/*
+ * Nobody's sockets that have a tuple of ours: what is left of the tasks where they were killed and
+ * the guardian of the dump as well. The lock keeps the RST which their end sends from the peer.
+ */
+static int clear_remains(const struct target *target, struct hf_error *err)
+{
+	const struct hf_image *image = &target->restore->image;
+	struct hf_diag diag = {0};
+	int ret = hf_sock_diag(target->netns, &diag, err);
+
+	for (size_t i = 0; ret == 0 && i < diag.n; i++) {
+		const struct hf_diag_socket *sock = &diag.sockets[i];
+
+		if (sock->inode != 0 || sock->state == HF_TCP_LISTEN)
+			continue;
+		for (uint32_t k = 0; k < image->n_conns; k++)
+			if (is_same(&image->conns[k], sock))
+				hf_sock_destroy(target->netns, sock);
+	}
+	hf_diag_clear(&diag);
+	return ret;
 }
 
 static int rebuild_all(struct target *target, struct hf_error *err)
@@ -251,10 +282,12 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	if (ret == 0 && !restore->locked)
 		ret = lock(restore, target->netns, err);
 	if (ret == 0)
+		ret = clear_remains(target, err);
+	if (ret == 0)
 		ret = rebuild_all(target, err);
 	/* From here on the application goes on, even if we do not. */
 	if (ret == 0)
-		ret = hf_guardian_unlock(target->guardian, err);
+		ret = hf_guardian_unlock(&target->guardian, err);
 	if (ret == 0)
 		ret = hf_net_unlock(target->netns, restore->image.id, err);
 	return ret;
@@ -272,8 +305,10 @@ static void kill_tree(const struct target *target, pid_t root)
 
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 {
-	struct target target = {
-		.restore = restore, .netns = -1, .guardian = -1, .raw = HF_RAW_INIT(-1)};
+	struct target target = {.restore = restore,
+		.netns = -1,
+		.guardian = HF_GUARDIAN_NONE,
+		.raw = HF_RAW_INIT(-1)};
 	int ret = 0;
 
 	if (restore->image.n_conns == 0)
@@ -285,8 +320,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 		ret = resume_all(&target, err);
 	if (ret == 0)
 		reset_pending(&target);
-	if (target.guardian >= 0)
-		hf_guardian_dismiss(target.guardian);
+	hf_guardian_dismiss(&target.guardian);
 	for (uint32_t i = 0; target.socks && i < restore->image.n_conns; i++)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);

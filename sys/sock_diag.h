@@ -33,6 +33,13 @@ int hf_sock_diag(int netns, struct hf_diag *diag, struct hf_error *err);
 /* The socket with this inode, or NULL. */
 const struct hf_diag_socket *hf_diag_find(const struct hf_diag *diag, uint64_t inode);
 
+/*
+ * SOCK_DESTROY: ends the connection, with an RST, which only a lock keeps from the peer. For what
+ * no file refers to. -ENOENT if it is gone, -EOPNOTSUPP where the kernel lacks
+ * CONFIG_INET_DIAG_DESTROY. No text.
+ */
+int hf_sock_destroy(int netns, const struct hf_diag_socket *sock);
+
 void hf_diag_clear(struct hf_diag *diag);
 
 #endif

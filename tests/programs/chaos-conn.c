@@ -76,6 +76,8 @@ void forget(struct task *task, struct conn *conn)
 	close(conn->fd);
 	if (!conn->parked)
 		count(task, N_LIVE, -1);
+	if (conn->stuck)
+		count(task, N_STUCK, -1);
 	conn->used = false;
 }
 
@@ -348,6 +350,7 @@ static bool close_if_done(struct task *task, struct conn *conn)
 {
 	int queued = 0, error = 0;
 	socklen_t len = sizeof(error);
+	bool ended;
 
 	if ((conn->reads && !conn->eof) || (conn->writes && !conn->fin) || conn->broken)
 		return false;
@@ -356,17 +359,19 @@ static bool close_if_done(struct task *task, struct conn *conn)
 		unwatch(task, conn);
 		conn->closing = true;
 	}
+	ended = tcp_state(conn->fd) == TCP_CLOSE; /* then the queue does not change any more */
 	if (conn->writes)
 		ioctl(conn->fd, SIOCOUTQ, &queued);
 	if (queued > 1 && conn->plan.early_close[conn->side])
 		count(task, N_ORPHANS, 1);
-	else if (queued) {
+	else if (queued && !ended) {
 		conn->read_at = task->now + ACK_POLL_US;
 		return true;
 	}
 	getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	if (error)
-		fail(task, conn, "an error at the end: %s", strerror(error));
+	if (error || (queued && ended))
+		fail(task, conn, "an error at the end, %d not acknowledged: %s", queued,
+			strerror(error));
 	progress(task, conn);
 	forget(task, conn);
 	return true;

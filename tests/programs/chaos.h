@@ -49,6 +49,7 @@ enum counter {
 	N_DUPS,
 	N_URGENT,
 	N_LONGEST_MS, /* without progress */
+	N_STUCK,      /* ends that have been so for long, but perhaps only wait for a timer */
 	N_COUNTERS
 };
 
@@ -90,6 +91,7 @@ struct conn {
 	bool split;
 	bool eof, fin, broken, read_shut, closing;
 	enum style style;
+	bool stuck;
 	bool watched; /* in the epoll set */
 	uint32_t armed;
 	bool can_read, can_write;

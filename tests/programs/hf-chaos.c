@@ -21,6 +21,7 @@
 #define LOOP_MS  3
 #define US       UINT64_C(1000000)
 #define MAX_LIVE 64
+#define STUCK    (6 * US)
 #define PATIENCE (60 * US)
 
 static struct task task;
@@ -94,6 +95,7 @@ static void give(struct conn *conn, enum share share)
 		count(&task, N_SPLIT, 1);
 	} else if (share == GOES) {
 		count(&task, N_HANDED, 1);
+		conn->stuck = false; /* the child counts it */
 		park(conn);
 		if (one_in(&task, 2))
 			forget(&task, conn);
@@ -106,7 +108,7 @@ static void take(struct conn *conn, enum share share)
 	if (share == STAYS) {
 		bool keep = !conn->parked && one_in(&task, 4);
 
-		conn->watched = false;
+		conn->watched = conn->stuck = false;
 		park(conn);
 		if (!keep)
 			forget(&task, conn);
@@ -114,7 +116,7 @@ static void take(struct conn *conn, enum share share)
 	}
 	if (share == SPLITS) {
 		conn->split = true;
-		conn->reads = false;
+		conn->reads = conn->stuck = false;
 	}
 	watch(&task, conn);
 }
@@ -170,6 +172,19 @@ static void reap(void)
 	}
 }
 
+static void look_for_progress(struct conn *conn)
+{
+	uint64_t still = task.running - conn->progress_at;
+
+	if (conn->stuck != (still > STUCK)) {
+		conn->stuck = !conn->stuck;
+		count(&task, N_STUCK, conn->stuck ? 1 : -1);
+	}
+	if (still > task.patience)
+		fail(&task, conn, "no progress for %llu s",
+			(unsigned long long)(task.patience / US));
+}
+
 static unsigned int go_through_conns(void)
 {
 	unsigned int n = 0;
@@ -182,9 +197,8 @@ static unsigned int go_through_conns(void)
 				forget(&task, conn);
 		} else if (conn->used) {
 			step(&task, conn);
-			if (conn->used && task.running - conn->progress_at > task.patience)
-				fail(&task, conn, "no progress for %llu s",
-					(unsigned long long)(task.patience / US));
+			if (conn->used)
+				look_for_progress(conn);
 		}
 		n += conn->used;
 	}

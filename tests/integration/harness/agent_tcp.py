@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .agent_main import PATIENCE, Conn, conns, error_name, new_socket, pattern
 
 SIOCATMARK = 0x8905
+SO_MEMINFO = 55
 SIOCOUTQNSD = 0x894B
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS = 19, 20, 21, 22
 TCP_TIMESTAMP, TCP_REPAIR_WINDOW = 24, 29
@@ -89,15 +90,18 @@ class TcpConn(Conn):
         names = [name for bit, name in OPTION_NAMES.items() if info[5] & bit]
         return {"options": names, "wscale": info[6], "mss": struct.unpack_from("I", info, 16)[0]}
 
-    def wait_first_missing(self, queued: int, timeout: float = PATIENCE) -> None:
-        """Until so many bytes wait behind a hole: nothing can be read, yet they are in memory."""
+    def wait_behind_hole(self, length: int, timeout: float = PATIENCE) -> None:
+        """Until so many bytes are in memory that cannot be read, since what is before them lacks."""
         end = time.monotonic() + timeout
-        while (now := self._memory()) < queued:
-            assert time.monotonic() < end, f"{now} bytes in memory, less than {queued}"
+        while (now := self._memory()) < length:
+            assert time.monotonic() < end, f"{now} bytes in memory, less than {length}"
             time.sleep(0.005)
+        assert self.inq() == 0, f"{self.inq()} bytes can be read"
 
     def _memory(self) -> int:
-        return struct.unpack_from("I", self.sock.getsockopt(socket.SOL_SOCKET, 55, 36))[0]
+        meminfo = self.sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+        memory: int = struct.unpack_from("I", meminfo)[0]
+        return memory
 
     def timed_recv(self, length: int) -> float:
         """Milliseconds until all of it is there."""

@@ -34,18 +34,19 @@ from .programs import program
 COUNTERS = (
     "stop failed done tasks ids live opened confirmed identified pending_lost streams_sent "
     "streams_checked resets_made resets_seen resets_unsure bytes_sent bytes_checked orphans forks "
-    "handed split dups urgent longest_ms"
+    "handed split dups urgent longest_ms stuck"
 ).split()
 
-# An outage may last as long as several retransmissions, and the next one comes soon: nothing may
-# back off for long, or give up. (Linux gives up a probe of a shrunk window after 2 * rto_max.)
+# A peer whose every retransmission falls into an outage backs off, up to rto_max; and Linux gives up
+# after 2 * rto_max where the window was shrunk. So an end that stands still for long gets a calm
+# time that is longer than rto_max.
 SYSCTLS = (
-    "net.ipv4.tcp_rto_max_ms=3000",
+    "net.ipv4.tcp_rto_max_ms=8000",
     "net.ipv4.tcp_retries2=200",
     "net.ipv4.tcp_syn_retries=100",
     "net.ipv4.tcp_orphan_retries=100",
 )
-CALM_EVERY, CALM_SECONDS = 12, 2.0
+CALM_EVERY, CALM_SECONDS, CALM_MOST = 12, 2.0, 10.0
 FINISH_SECONDS = 100  # more than the patience of hf-chaos
 
 
@@ -125,7 +126,7 @@ class Report:
 
     def text(self) -> str:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.rounds.items()))
-        names = [name for name in COUNTERS[6:-1] if self.numbers[name]]
+        names = [name for name in COUNTERS[6:-2] if self.numbers[name]]
         return (
             f"seed {self.seed}: {self.seconds:.0f} s; {kinds}; {self.connections} connections"
             f" restored; {', '.join(f'{name} {self.numbers[name]}' for name in names)};"
@@ -180,7 +181,10 @@ class Chaos:
         time.sleep(self.random.uniform(0, 0.3))
         if number % CALM_EVERY == 0:
             time.sleep(CALM_SECONDS)
-        kind = self.random.choices(("restored", "left running", "failed"), (80, 14, 6))[0]
+        end = time.monotonic() + CALM_MOST
+        while self.outside["stuck"] and time.monotonic() < end:
+            time.sleep(0.02)
+        kind = self.random.choices(("restored", "left running", "rolled back"), (80, 14, 6))[0]
         pause = self.random.choice((0.0, 0.0, self.random.uniform(0, 0.4), self.random.uniform(0, 2)))
         if kind == "restored":
             self._logged(self.task.checkpoint())

@@ -134,6 +134,27 @@ class World:
         a.recv(length)
 
 
+def end(w: World, link: Link, to_b: int = 0, to_a: int = 0, fin: bool = False) -> None:
+    """What is under way arrives, then more does, and the connection ends in order."""
+    w.lift()
+    a, b = link.a, link.b
+    if to_b:
+        b.recv(to_b)
+    if to_a:
+        a.recv(to_a)
+    if not fin:
+        w.exchange(a, b, 20_000)
+        a.shutdown()
+    b.eof()
+    b.send(5000)
+    b.shutdown()
+    a.recv(5000)
+    a.eof()
+    a.wait_state("CLOSE")
+    b.wait_state("CLOSE")
+    assert (a.error("option"), b.error("option")) == ("", "")
+
+
 Scene = Callable[[World], Iterator[None]]
 
 def criu_cannot(scene: Scene) -> Scene:
