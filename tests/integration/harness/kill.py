@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import checks, proc
-from .criu import CriuServer, Result
+from .criu import CriuServer, Result, read_log
 from .mode import Mode
 from .net import Network
 from .oci import OciServer
@@ -243,6 +243,7 @@ SAME_AGAIN = (
     "restores again",
     "restores again, CRIU leaves tasks",
 )
+INFECTED = "of CRIU's code in it"
 
 
 # Those of this session, printed at its end.
@@ -404,7 +405,8 @@ class Rig:
             trouble.append("lock left")
         if checks.repair_sockets(pid for pid in pids if proc.alive(pid)):
             trouble.append("repair mode left")
-        if not self.peer.progress().ok:
+        # (With the others it would be a matter of patience only.)
+        if not {"lock left", "repair mode left"} & set(trouble) and not self.peer.progress().ok:
             lost = sum(not c.kept for c in self.peer.stats())
             trouble.append(f"{lost} connections lost" if lost else "connections stand still")
         return trouble
@@ -450,15 +452,26 @@ class Rig:
             trouble += self._running(tree)
             if not proc.alive(tree[0]):
                 outcome = "dies"
+            if self._is_infecting() and all("tasks died" in what for what in trouble):
+                outcome, trouble = f"{outcome}, {', '.join(trouble)} {INFECTED}", []
         elif self._is_whole():
             outcome = "restores"
             trouble += self._restorable(tree)
         else:
             outcome = "dies"
             trouble += self._dead(tree)
-            if not who.root:
+            if self._is_infecting():
+                outcome += f" {INFECTED}"
+            elif not who.root:
                 trouble.append("neither container nor image")
         return self._note("dump", who, call, outcome, trouble, start)
+
+    def _is_infecting(self) -> bool:
+        """Whether CRIU, to judge by its log, was making a task run code of its own: that task is
+        lost if CRIU dies, with and without us.
+        """
+        log = read_log(self.server.images / "dump.log").splitlines()
+        return bool(log) and "parasite" in log[-1].lower()
 
     def _is_whole(self) -> bool:
         """Whether the dump came as far as to kill the tasks: this file is CRIU's last but one."""
