@@ -60,15 +60,17 @@ CARRIED(IPPROTO_TCP, TCP_CONGESTION, NAME, 0, ANY, AFTER, 0,
  */
 CARRIED(IPPROTO_TCP, TCP_WINDOW_CLAMP, INT, 0, ANY, LAST, 0,
 	"of a connection always, as the kernel's autotuning left it, and set last")
-/* Of a connection it reads as the current segment size, and in repair mode as mss_clamp. */
-CARRIED(IPPROTO_TCP, TCP_MAXSEG, INT, 536, LISTENER, BEFORE, 0,
+/*
+ * Of a connection it reads as the current segment size, and in repair mode as mss_clamp. Of others
+ * it reads as mss_cache while it is not set.
+ */
+CARRIED(IPPROTO_TCP, TCP_MAXSEG, INT, 536, UNCONNECTED, BEFORE, 0,
 	"a connection's is in its state, as the MSS that was negotiated")
 CARRIED(IPPROTO_TCP, TCP_FASTOPEN, INT, 0, UNCONNECTED, BEFORE, 0,
 	"cannot be set on a connection, which has no use for it")
 CARRIED(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, INT, 0, UNCONNECTED, BEFORE, 0,
 	"cannot be set on a connection, which has no use for it")
-CARRIED(IPPROTO_TCP, TCP_FASTOPEN_KEY, KEY, 0, UNCONNECTED, BEFORE, SECRET,
-	"never printed")
+CARRIED(IPPROTO_TCP, TCP_FASTOPEN_KEY, KEY, 0, UNCONNECTED, BEFORE, SECRET, "never printed")
 /* On a connection it would put the repair connect() off (tcp_fastopen_defer_connect()). */
 CARRIED(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, INT, 0, CLOSED, BEFORE, 0, "")
 IN_STATE(IPPROTO_TCP, TCP_TIMESTAMP, "")
@@ -232,7 +234,8 @@ LEFT_OUT(IPPROTO_IP, IP_PKTOPTIONS, "read only")
 LEFT_OUT(IPPROTO_IP, IP_PROTOCOL, "read only")
 
 /* ---- IPv6 ---- */
-IN_STATE(IPPROTO_IPV6, IPV6_V6ONLY, "CRIU sets it again")
+/* __inet6_bind() sets it, and a restored connection was bound. It has no effect on one. */
+IN_STATE(IPPROTO_IPV6, IPV6_V6ONLY, "CRIU sets it again; bind(2), and so a restore, sets it too")
 BY_CRIU(IPPROTO_IPV6, IPV6_RECVPKTINFO, "")
 BY_CRIU(IPPROTO_IPV6, IPV6_FREEBIND, "")
 CARRIED(IPPROTO_IPV6, IPV6_TCLASS, INT, 0, ANY, BEFORE, ECN,

@@ -18,7 +18,7 @@
 struct hf_orphans {
 	uint64_t waited_us; /* 0: there was none */
 	uint32_t n;         /* that were not done in time */
-	uint64_t bytes;     /* that they still had to send, or to have acknowledged, before their FIN */
+	uint64_t bytes; /* that they still had to send, or to have acknowledged, before their FIN */
 	char named[HF_ORPHANS_NAMED][HF_CONN_TEXT + 32]; /* the first ones, and their bytes */
 };
 

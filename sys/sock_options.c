@@ -2,6 +2,8 @@
 #include "sys/sock_options.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -45,6 +47,20 @@ static int get_value(int sock, const struct hf_sockopt *row, struct hf_option *o
 }
 
 /*
+ * While TCP_MAXSEG is not set, a socket that was disconnected says the segment size of its last
+ * connection in its place (kernel mss_cache). TCP_INFO always says the latter, and 0 of a listener.
+ */
+static bool is_cached_mss(int sock, const struct hf_sockopt *row, const struct hf_option *option)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	return row->level == IPPROTO_TCP && row->number == TCP_MAXSEG &&
+	       getsockopt(sock, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       hf_sockopt_integer(row, option) == info.tcpi_snd_mss;
+}
+
+/*
  * Returns 1 if the option has a value that is not its base, 0 if not, or a negative errno:
  * -EOVERFLOW if the value is too long for the image.
  */
@@ -67,7 +83,7 @@ static int read_one(int sock, const struct hf_sockopt *row, enum hf_family famil
 		return 0;
 	if (!hf_sockopt_has_len(row, option->len))
 		return -EPROTO;
-	return !hf_sockopt_is_base(row, family, option);
+	return !hf_sockopt_is_base(row, family, option) && !is_cached_mss(sock, row, option);
 }
 
 static int keep(struct hf_conn *conn, const struct hf_option *options, unsigned int n)
@@ -171,7 +187,8 @@ static int set_with_priority(int sock, const struct hf_option *option)
 
 /*
  * A name that is not here is tried once in the whole restore only: every try makes the kernel run
- * modprobe (tcp_ca_find_autoload()). ENOENT: there is none; EPERM: the route says which one.
+ * modprobe (tcp_ca_find_autoload()). ENOENT: there is none; EPERM: the route says which one, which
+ * may be the same.
  */
 static void set_congestion(
 	int sock, const struct hf_option *option, struct hf_sockopt_report *report)
@@ -184,7 +201,8 @@ static void set_congestion(
 		return;
 	if (getsockopt(sock, option->level, option->name, used, &len) < 0)
 		used[0] = '\0';
-	hf_sockopt_report_add_missing(report, name, used);
+	if (strcmp(used, name) != 0)
+		hf_sockopt_report_add_missing(report, name, used);
 }
 
 static int write_one(int sock, const struct hf_conn *conn, const struct hf_option *option,

@@ -278,6 +278,11 @@ int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct
 			ret = read_connected(sock, conn, &info, queues);
 		else if (row->received)
 			ret = hf_tcp_read_recv_queue(sock, conn, row, queues);
+		if (ret == -EOPNOTSUPP && conn->state == HF_TCP_SYN_SENT)
+			return refuse(conn,
+				"has sent data with its SYN (TCP fast open), which holdfast cannot "
+				"save: wait until it is established and try again",
+				err);
 	}
 	return ret < 0 ? hf_error_sys(err, ret, "cannot read the state of connection %s", text) : 0;
 }

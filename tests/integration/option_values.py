@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A value for every socket option that holdfast carries, none of them the base value.
+"""A value for every socket option that is carried, none of them the base value.
 
 The options themselves (level, number, on which sockets) come from the option table, through
 `hf-options table`; tests see that no row of it is without a value here.
@@ -40,6 +40,7 @@ class Option:
     number: int
     on: On
     flags: Flag
+    note: str = ""
 
     def applies(self, kind: On, family: int) -> bool:
         """As hf_sockopt_applies()."""
@@ -53,12 +54,12 @@ def _table() -> list[list[str]]:
     return [line.split("\t") for line in run([program("hf-options"), "table"]).output.splitlines()]
 
 
-def options() -> list[Option]:
-    """The rows of the table that holdfast carries, in order."""
+def options(*carriers: str) -> list[Option]:
+    """The rows of the table that these carry, in order; without any, those of holdfast."""
     return [
-        Option(name, int(level), int(number), On(int(on)), Flag(int(flags) & 0x03))
-        for name, level, number, carrier, on, flags in _table()
-        if carrier == "holdfast"
+        Option(name, int(level), int(number), On(int(on)), Flag(int(flags) & 0x03), note)
+        for name, level, number, carrier, on, flags, note in _table()
+        if carrier in (carriers or ("holdfast",))
     ]
 
 
@@ -183,12 +184,47 @@ VALUES: dict[str, int | bytes] = {
     "IPV6_UNICAST_IF": struct.pack("!I", 1),
 }
 
+# Two instructions that let everything pass: BPF_LD | BPF_IMM, BPF_RET | BPF_K.
+FILTER = struct.pack("=HBBI", 0x00, 0, 0, 7) + struct.pack("=HBBI", 0x06, 0, 0, 0xFFFFFFFF)
+
+# Those that CRIU carries, and those that are part of a socket's state and can be set all the same.
+OTHER_VALUES: dict[str, int | bytes] = {
+    "TCP_NODELAY": 1,
+    "TCP_CORK": 1,
+    "TCP_KEEPIDLE": 1000,
+    "TCP_KEEPINTVL": 33,
+    "TCP_KEEPCNT": 4,
+    "SO_SNDBUF": 100_000,
+    "SO_RCVBUF": 100_000,
+    "SO_BUF_LOCK": 3,
+    "SO_PRIORITY": 5,
+    "SO_RCVLOWAT": 100,
+    "SO_MARK": 0x77,
+    "SO_SNDTIMEO_OLD": struct.pack("@ll", 5, 250_000),
+    "SO_RCVTIMEO_OLD": struct.pack("@ll", 7, 500_000),
+    "SO_DONTROUTE": 1,
+    "SO_NO_CHECK": 1,
+    "SO_BROADCAST": 1,
+    "SO_KEEPALIVE": 1,
+    "SO_OOBINLINE": 1,
+    "SO_LINGER": _words(1, 5),
+    "SO_BINDTODEVICE": b"eth0",
+    "SO_BINDTOIFINDEX": 2,  # eth0, the first interface after lo
+    "SO_ATTACH_FILTER": FILTER,
+    "SO_REUSEADDR": 1,
+    "IP_FREEBIND": 1,
+    "IPV6_V6ONLY": 1,
+    "IPV6_RECVPKTINFO": 1,
+    "IPV6_FREEBIND": 1,
+}
+# Set before bind(), and not afterwards.
+EARLY = {"IPV6_V6ONLY"}
+
 # Options that take one another's place.
 ALTERNATIVES = (
     {"SO_TIMESTAMP_OLD", "SO_TIMESTAMPNS_OLD", "SO_TIMESTAMP_NEW", "SO_TIMESTAMPNS_NEW"},
     {"SO_TIMESTAMPING_OLD", "SO_TIMESTAMPING_NEW"},
 )
-
 
 
 def has_stand_in(name: str) -> bool:
@@ -204,7 +240,7 @@ def value(name: str, kind: On, family: int) -> bytes:
     """The value to set, as setsockopt(2) takes it."""
     if name.startswith("SO_TIMESTAMPING_") and kind == On.CONNECTION:
         return _words(_TIMESTAMPING | _OPT_ID, 0)
-    found = VALUES[name]
+    found = VALUES[name] if name in VALUES else OTHER_VALUES[name]
     if name == "IP_MULTICAST_ALL" and family == socket.AF_INET6:
         found = 1  # on by default on IPv4 sockets only
     return found if isinstance(found, bytes) else struct.pack("=i", found)

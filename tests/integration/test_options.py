@@ -204,13 +204,26 @@ def disconnect(sock: socket.socket) -> None:
 
 
 @FAMILIES
+def test_segment_size_of_a_disconnected_socket(rows: dict[str, Option], family: int) -> None:
+    """It is not what TCP_MAXSEG was set to, though it reads so; what is set then counts."""
+    option = rows["TCP_MAXSEG"]
+    with make(family, On.CONNECTION) as source, make(family, On.CLOSED) as target:
+        disconnect(source)
+        assert get(source, option) != get(target, option)
+        assert not [line for line in copy(source, target) if line.startswith(option.name)]
+        assert put(source, option, On.CLOSED)
+        copy(source, target)
+        assert get(target, option) == get(source, option)
+
+
+@FAMILIES
 def test_order_of_a_restore(rows: dict[str, Option], family: int) -> None:
     """In the phases of a restore: disconnect and the repair connect undo nothing of it."""
     kind = On.CONNECTION
     with make(family, kind) as source, make(family, kind) as target:
         here = [
             option
-        for option in carried(rows, family, kind)
+            for option in carried(rows, family, kind)
             if not option_values.has_stand_in(option.name)
             and put(source, option, kind)
         ]

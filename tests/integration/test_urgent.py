@@ -212,8 +212,7 @@ def peek_offset(w: World) -> Iterator[None]:
     a.wait_inq(1000)
     a.option(*PEEK_OFF, 300)
     yield
-    if not w.restored:
-        assert a.get(*PEEK_OFF) == 300
+    assert a.get(*PEEK_OFF) == 300
     assert a.inq() == 1000
     w.exchange(b, a, 10)
     a.recv(1000)

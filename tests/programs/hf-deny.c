@@ -31,6 +31,9 @@ static const struct denial {
 	{"nftables", SYS_socket, {0, 2}, {AF_NETLINK, NETLINK_NETFILTER}, EPROTONOSUPPORT},
 	{"packet", SYS_socket, {0, 0}, {AF_PACKET, ANY}, EAFNOSUPPORT},
 	{"tcp_repair", SYS_setsockopt, {1, 2}, {IPPROTO_TCP, TCP_REPAIR}, ENOPROTOOPT},
+	{"congestion", SYS_setsockopt, {1, 2}, {IPPROTO_TCP, TCP_CONGESTION}, ENOENT},
+	{"user_timeout", SYS_setsockopt, {1, 2}, {IPPROTO_TCP, TCP_USER_TIMEOUT}, ENOPROTOOPT},
+	{"ip_options", SYS_setsockopt, {1, 2}, {IPPROTO_IP, IP_OPTIONS}, ENOPROTOOPT},
 };
 
 static int deny(const struct denial *denial)

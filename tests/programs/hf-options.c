@@ -2,7 +2,8 @@
 /*
  * The option table and its reader and writer, for tests that make the sockets themselves.
  *
- *   hf-options table         one line a row: name, level, number, carrier, sockets, flags; tabs
+ *   hf-options table         one line a row: name, level, number, carrier, sockets, flags, note;
+ *                            tabs
  *   hf-options read FD       reads the options of a socket and prints them, one a line
  *   hf-options copy FD FD2 [PHASES]
  *                            the same, then writes those of these phases (HF_SOCKOPT_*; default
@@ -42,8 +43,8 @@ static int print_table(void)
 	for (unsigned int i = 0; i < hf_n_sockopts; i++) {
 		const struct hf_sockopt *row = &hf_sockopts[i];
 
-		printf("%s\t%u\t%u\t%s\t%u\t%u\n", row->name, row->level, row->number,
-			carriers[row->carrier], row->on, row->flags);
+		printf("%s\t%u\t%u\t%s\t%u\t%u\t%s\n", row->name, row->level, row->number,
+			carriers[row->carrier], row->on, row->flags, row->note);
 	}
 	return 0;
 }

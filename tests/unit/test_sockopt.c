@@ -98,7 +98,7 @@ static void test_applies(void **state)
 	assert_true(hf_sockopt_applies(tclass, HF_SOCKOPT_ON_LISTENER, HF_FAMILY_IPV6));
 	assert_true(hf_sockopt_applies(maxseg, HF_SOCKOPT_ON_LISTENER, HF_FAMILY_IPV4));
 	assert_false(hf_sockopt_applies(maxseg, HF_SOCKOPT_ON_CONNECTION, HF_FAMILY_IPV4));
-	assert_false(hf_sockopt_applies(maxseg, HF_SOCKOPT_ON_CLOSED, HF_FAMILY_IPV4));
+	assert_true(hf_sockopt_applies(maxseg, HF_SOCKOPT_ON_CLOSED, HF_FAMILY_IPV4));
 	/* CRIU's, and nobody's. */
 	assert_false(
 		hf_sockopt_applies(row("TCP_NODELAY"), HF_SOCKOPT_ON_CONNECTION, HF_FAMILY_IPV4));

@@ -38,10 +38,10 @@ class RemoteConn:
     """A connection of an agent, by its name there."""
 
     def __init__(self, agent: Control, name: str) -> None:
-        self._agent, self._name = agent, name
+        self._agent, self.conn = agent, name
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        return self._agent.function(f"conns[{self._name!r}].{method}")
+        return self._agent.function(f"conns[{self.conn!r}].{method}")
 
 
 class Control:

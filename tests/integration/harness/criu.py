@@ -65,7 +65,7 @@ class CriuTask:
     mode: Mode
     arrangement: Arrangement = "shared"
     env: dict[str, str] = field(default_factory=dict)  # for criu
-    runner: Sequence[str] = ()  # a command that runs criu
+    criu_wrapper: Sequence[object] = ()  # a command that runs criu
     pid: int = 0
     rounds: int = 0
 
@@ -160,7 +160,8 @@ class CriuTask:
     ) -> Result:
         config = self.work / "criu.conf"
         config.write_text(self.mode.config())
-        words = [*self.runner, "criu", *command, "-D", str(self.images), "-o", log, "-v4"]
+        words = [*map(str, self.criu_wrapper), "criu", *command]
+        words += ["-D", str(self.images), "-o", log, "-v4"]
         words += ["--config", str(config), *extra]
         if self.arrangement == "shared":
             words = self.ns.command(words)

@@ -327,20 +327,20 @@ class Rig:
     def report(self) -> Path:
         return self.work / "hf-kill.report"
 
-    def _runner(self, who: Who, *options: object) -> list[str]:
+    def _wrapper(self, who: Who, *options: object) -> list[str]:
         victim = ["--victim", self.server.pids()[0]] if who.root else []
         words = [program("hf-kill"), *who.options, "--report", self.report, *victim, *options]
         return [*map(str, words), "--"]
 
-    def run(self, operation: Operation, runner: Sequence[str] = ()) -> Result:
-        self.server.runner = runner
+    def run(self, operation: Operation, wrapper: Sequence[str] = ()) -> Result:
+        self.server.criu_wrapper = wrapper
         try:
             if operation == "dump":
                 shutil.rmtree(self.server.images, ignore_errors=True)
                 return self.server.checkpoint(timeout=30)
             return self.server.restore(timeout=30)
         finally:
-            self.server.runner = ()
+            self.server.criu_wrapper = ()
 
     def count(self, operation: Operation, who: Who) -> Trace:
         """An undisturbed run; afterwards the container runs."""
@@ -348,7 +348,7 @@ class Rig:
             self.run("dump").check()
             self._settle()
         counted = Who(who.name, who.options)
-        self.run(operation, self._runner(counted, "--list")).check()
+        self.run(operation, self._wrapper(counted, "--list")).check()
         self._settle()
         trace = Trace.read(self.report)
         if operation == "dump":
@@ -444,7 +444,7 @@ class Rig:
         """Killed during a dump: either the container goes on, or its image restores."""
         start = time.monotonic()
         tree = self.server.pids()
-        result = self.run("dump", self._runner(who, *trace.options(index)))
+        result = self.run("dump", self._wrapper(who, *trace.options(index)))
         call = self._killed(index)
         trouble = self._settle()
         if proc.alive(tree[0]):
@@ -484,7 +484,7 @@ class Rig:
         self.run("dump").check()
         self._settle()
         since = checks.Leftovers()
-        self.run("restore", self._runner(who, *trace.options(index)))
+        self.run("restore", self._wrapper(who, *trace.options(index)))
         call = self._killed(index)
         trouble = self._settle()
         left = sorted(pid for (pid, _), name in since.found().items() if name != "crun")

@@ -53,7 +53,7 @@ class OciServer(Closing):
     server_args: Sequence[str] = ()
     hooks: dict[str, Any] | None = None
     env: dict[str, str] = field(default_factory=dict)  # for the runtime
-    runner: Sequence[str] = ()  # a command that runs the runtime, for checkpoint and restore
+    criu_wrapper: Sequence[object] = ()  # a command that runs the runtime when that runs criu
     rounds: int = 0
     id: str = field(default_factory=lambda: f"hf{secrets.token_hex(4)}")
 
@@ -84,8 +84,8 @@ class OciServer(Closing):
     ) -> proc.Done:
         """The runtime with a verb. stdout: what the container gets, too, for both outputs."""
         log = self.work / "runtime.log"
-        runner = self.runner if "checkpoint" in words or "restore" in words else ()
-        command = [*runner, self.runtime, "--root", self.work / "state", "--log", log, *words]
+        wrapper = self.criu_wrapper if "checkpoint" in words or "restore" in words else ()
+        command = [*wrapper, self.runtime, "--root", self.work / "state", "--log", log, *words]
         env = {**os.environ, **self.env}
         if stdout is None:
             return proc.run(command, timeout, env=env)
