@@ -452,7 +452,7 @@ class Rig:
             trouble += self._running(tree)
             if not proc.alive(tree[0]):
                 outcome = "dies"
-            if self._is_infecting() and all("tasks died" in what for what in trouble):
+            if self._is_infecting(call) and trouble and "died" in trouble[0] and not trouble[1:]:
                 outcome, trouble = f"{outcome}, {', '.join(trouble)} {INFECTED}", []
         elif self._is_whole():
             outcome = "restores"
@@ -460,18 +460,18 @@ class Rig:
         else:
             outcome = "dies"
             trouble += self._dead(tree)
-            if self._is_infecting():
+            if self._is_infecting(call):
                 outcome += f" {INFECTED}"
             elif not who.root:
                 trouble.append("neither container nor image")
         return self._note("dump", who, call, outcome, trouble, start)
 
-    def _is_infecting(self) -> bool:
-        """Whether CRIU, to judge by its log, was making a task run code of its own: that task is
-        lost if CRIU dies, with and without us.
+    def _is_infecting(self, call: Call | None) -> bool:
+        """Whether CRIU may have had a task make system calls of its own, one of which then is
+        followed by a trap: the task is lost if CRIU dies, with and without us.
         """
-        log = read_log(self.server.images / "dump.log").splitlines()
-        return bool(log) and "parasite" in log[-1].lower()
+        log = read_log(self.server.images / "dump.log")
+        return call is not None and call.name in ("ptrace", "wait4") and "syscall_ip" in log
 
     def _is_whole(self) -> bool:
         """Whether the dump came as far as to kill the tasks: this file is CRIU's last but one."""
