@@ -22,8 +22,12 @@ MOMENTS = int(os.environ.get("HOLDFAST_KILL_MOMENTS", "60"))
 LONG = MOMENTS >= 300
 # (operation, who, which part of the moments)
 CASES: list[tuple[Operation, Who, float]] = [
-    ("dump", kill.CRIU, 0.42),
-    ("dump", kill.THE_GUARDIAN, 0.10),
+    ("dump", kill.CRIU, 0.32),
+    ("dump", kill.CRIU_LEAVING, 0.05),
+    ("dump", kill.CRIU_FAILING, 0.05),
+    ("dump", kill.THE_GUARDIAN, 0.08),
+    ("dump", kill.GUARDIAN_LEAVING, 0.05),
+    ("dump", kill.GUARDIAN_FAILING, 0.05),
     ("dump", kill.GUARDIAN_PARENT, 0.02),
     ("dump", kill.ROOT, 0.08),
     ("restore", kill.CRIU, 0.30),

@@ -57,11 +57,16 @@ class Who:
     name: str
     options: tuple[str, ...] = ()  # of hf-kill: whose calls
     root: bool = False  # it is not that one who is killed but the container's first task
+    dump: Literal["kill", "leave running", "fail"] = "kill"  # how a dump is to end
 
 
 CRIU = Who("criu")
 ROOT = Who("root task", root=True)
 THE_GUARDIAN = Who("guardian", ("--name", GUARDIAN))
+CRIU_LEAVING = Who("criu, leaving", dump="leave running")
+CRIU_FAILING = Who("criu, failing", dump="fail")
+GUARDIAN_LEAVING = Who("guardian, leaving", ("--name", GUARDIAN), dump="leave running")
+GUARDIAN_FAILING = Who("guardian, failing", ("--name", GUARDIAN), dump="fail")
 GUARDIAN_PARENT = Who("guardian's parent", ("--child", "1"))
 RUNTIME = Who("crun")
 RUNTIME_CRIU = Who("criu of crun", ("--name", "criu"))
@@ -238,6 +243,7 @@ def beside(tables: Sequence[Table]) -> str:
 # What leaves the container as it was before.
 SAME_AGAIN = (
     "goes on",
+    "goes on after a good dump",
     "restores",
     "runs",
     "restores again",
@@ -317,7 +323,12 @@ class Rig:
         proc.kill(pid for (pid, _), name in self._leftovers.found().items() if name != "hf-peer")
 
     def finish(self) -> None:
-        """Every byte of every stream has arrived."""
+        """Every byte of every stream has arrived, and nobody is there but the container."""
+        assert self.peer.progress().ok
+        tree = self.server.pids()
+        found = self._leftovers.found().items()
+        left = [name for (pid, _), name in found if pid not in tree and name != "hf-peer"]
+        assert not left
         report = self.peer.finish()
         assert report.lost == 0, report.complaints()
 
@@ -332,12 +343,23 @@ class Rig:
         words = [program("hf-kill"), *who.options, "--report", self.report, *victim, *options]
         return [*map(str, words), "--"]
 
-    def run(self, operation: Operation, wrapper: Sequence[str] = ()) -> Result:
+    def _failing(self) -> list[str]:
+        """Options with which a dump fails at its very end."""
+        script = self.work / "fail"
+        script.write_text('#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ]\n')
+        script.chmod(0o755)
+        return ["--action-script", str(script)]
+
+    def run(
+        self, operation: Operation, wrapper: Sequence[str] = (), who: Who = CRIU
+    ) -> Result:
         self.server.criu_wrapper = wrapper
         try:
             if operation == "dump":
                 shutil.rmtree(self.server.images, ignore_errors=True)
-                return self.server.checkpoint(timeout=30)
+                leave = who.dump == "leave running"
+                extra = self._failing() if who.dump == "fail" else []
+                return self.server.checkpoint(leave_running=leave, extra=extra, timeout=30)
             return self.server.restore(timeout=30)
         finally:
             self.server.criu_wrapper = ()
@@ -347,11 +369,13 @@ class Rig:
         if operation == "restore":
             self.run("dump").check()
             self._settle()
-        counted = Who(who.name, who.options)
-        self.run(operation, self._wrapper(counted, "--list")).check()
+        counted = replace(who, root=False)
+        result = self.run(operation, self._wrapper(counted, "--list"), who)
+        if who.dump != "fail":
+            result.check()
         self._settle()
         trace = Trace.read(self.report)
-        if operation == "dump":
+        if operation == "dump" and who.dump == "kill":
             self.run("restore").check()
         assert self.peer.progress().ok
         return trace
@@ -444,7 +468,7 @@ class Rig:
         """Killed during a dump: either the container goes on, or its image restores."""
         start = time.monotonic()
         tree = self.server.pids()
-        result = self.run("dump", self._wrapper(who, *trace.options(index)))
+        result = self.run("dump", self._wrapper(who, *trace.options(index)), who)
         call = self._killed(index)
         trouble = self._settle()
         if proc.alive(tree[0]):
