@@ -38,7 +38,8 @@ struct mark {
 
 static struct {
 	/* what is asked for */
-	const char *name;    /* count the calls of the first process of this name, or NULL: */
+	char *name;          /* count the calls of a process of this name, or NULL: */
+	unsigned long nth;   /* the how many-th */
 	unsigned long child; /* of this child, counted from 1; 0: the command itself */
 	unsigned long call;  /* kill at this call; 0: only count */
 	struct mark since;   /* count from here on */
@@ -59,7 +60,7 @@ static struct {
 static void usage(void)
 {
 	fputs("usage: hf-kill [options] COMMAND...\n"
-	      "  --name NAME        count the calls of the first process called so\n"
+	      "  --name NAME[:K]    count the calls of the K-th process called so\n"
 	      "  --child N          count the calls of the N-th process made by the command\n"
 	      "                     (default: those of the command itself)\n"
 	      "  --call N           kill it as it makes its N-th call (default: count only)\n"
@@ -113,7 +114,8 @@ static void parse_options(int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "+", longs, NULL)) != -1) {
 		if (opt == 'n') {
-			the.name = optarg;
+			the.name = strsep(&optarg, ":");
+			the.nth = optarg ? strtoul(optarg, NULL, 10) : 1;
 		} else if (opt == 'c') {
 			the.child = strtoul(optarg, NULL, 10);
 		} else if (opt == 'a') {
@@ -138,7 +140,8 @@ static void parse_options(int argc, char **argv)
 		usage();
 }
 
-static bool is_called(pid_t pid, const char *name)
+/* Asked once for each process that may have got the name. */
+static bool is_called(pid_t pid)
 {
 	char path[64], comm[32] = "";
 	FILE *file;
@@ -150,7 +153,7 @@ static bool is_called(pid_t pid, const char *name)
 	if (fgets(comm, sizeof(comm), file))
 		comm[strcspn(comm, "\n")] = 0;
 	fclose(file);
-	return strcmp(comm, name) == 0;
+	return strcmp(comm, the.name) == 0 && --the.nth == 0;
 }
 
 static struct task *find(pid_t pid)
@@ -251,7 +254,7 @@ static void on_syscall(struct task *task)
 		if (pid == the.main && the.follow.number >= 0 &&
 			passed(&the.follow, (long)info.entry.nr))
 			ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS | FOLLOW);
-	} else if (task->naming && !the.target && the.name && is_called(pid, the.name)) {
+	} else if (task->naming && !the.target && the.name && is_called(pid)) {
 		found(pid);
 	}
 	go_on(pid, 0);
@@ -265,8 +268,7 @@ static void on_stop(pid_t pid, int status)
 	if (sig == (SIGTRAP | 0x80)) {
 		on_syscall(task);
 	} else if (event == PTRACE_EVENT_EXEC) {
-		if (!the.target &&
-			(the.name ? is_called(pid, the.name) : !the.child && pid == the.main))
+		if (!the.target && (the.name ? is_called(pid) : !the.child && pid == the.main))
 			found(pid);
 		go_on(pid, 0);
 	} else if (event == PTRACE_EVENT_STOP && sig != SIGTRAP) {

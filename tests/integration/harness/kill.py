@@ -69,8 +69,9 @@ GUARDIAN_LEAVING = Who("guardian, leaving", ("--name", GUARDIAN), dump="leave ru
 GUARDIAN_FAILING = Who("guardian, failing", ("--name", GUARDIAN), dump="fail")
 GUARDIAN_PARENT = Who("guardian's parent", ("--child", "1"))
 RUNTIME = Who("crun")
-RUNTIME_CRIU = Who("criu of crun", ("--name", "criu"))
-RUNTIME_ROOT = Who("root task", ("--name", "criu"), root=True)
+# (The first criu only tells its version.)
+RUNTIME_CRIU = Who("criu of crun", ("--name", "criu:2"))
+RUNTIME_ROOT = Who("root task of crun", ("--name", "criu:2"), root=True)
 
 
 @functools.cache

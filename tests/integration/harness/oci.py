@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,8 +160,9 @@ class OciServer(Closing):
             (Path("/sys/fs/cgroup") / paths[0] / "cgroup.procs").write_text(str(pid))
 
     def forget(self) -> None:
-        """Has the runtime remove what it knows of the container."""
+        """Has the runtime remove what it knows of the container, even if it was killed."""
         self._call("delete", "--force", self.id)
+        shutil.rmtree(self.work / "state" / self.id, ignore_errors=True)
 
     def close(self) -> None:
         pids = self.pids()
