@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import checks, matrix, mode
+from harness import checks, kill, matrix, mode
 from harness.arrangements import ARRANGEMENTS, Server, make_server
 from harness.net import Network
 from harness.peer import Peer
@@ -54,6 +54,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for table in matrix.printed:
         terminalreporter.section(table.title)
         terminalreporter.write(table.text())
+    if kill.printed:
+        terminalreporter.section("killed at chosen moments")
+        terminalreporter.write("\n".join(kill.printed))
 
 
 def _beyond_criu(item: pytest.Item) -> bool:

@@ -14,6 +14,7 @@ blocks    packets lost on purpose
 states    pairs of sockets in every TCP state, and what follows
 scenes    many small tests in one checkpoint
 matrix    the table of results
+kill      checkpoints in which somebody is killed
 oci       a server in a container of crun or runc
 chaos     connections used at random, checkpoints at random moments
 checks    what must not be left behind

@@ -160,13 +160,19 @@ class CriuTask:
     ) -> Result:
         config = self.work / "criu.conf"
         config.write_text(self.mode.config())
-        words = [*map(str, self.criu_wrapper), "criu", *command, "-D", str(self.images), "-o", log, "-v4"]
+        words = [*map(str, self.criu_wrapper), "criu", *command]
+        words += ["-D", str(self.images), "-o", log, "-v4"]
         words += ["--config", str(config), *extra]
         if self.arrangement == "shared":
             words = self.ns.command(words)
         env = {**os.environ, **self.env}
-        done = proc.run(words, timeout, env=env, pass_fds=pass_fds)
-        return Result(done.rc, read_log(self.images / log), done.output, done.seconds)
+        # Not to a pipe: what a criu that was killed leaves behind would hold it open.
+        output = self.work / "criu.out"
+        with open(output, "wb") as file:
+            done = proc.run_with_output(
+                words, file.fileno(), timeout, env=env, pass_fds=pass_fds
+            )
+        return Result(done.rc, read_log(self.images / log), read_log(output), done.seconds)
 
 
 class CriuServer(CriuTask):

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ class OciServer(Closing):
     server_args: Sequence[str] = ()
     hooks: dict[str, Any] | None = None
     env: dict[str, str] = field(default_factory=dict)  # for the runtime
+    criu_wrapper: Sequence[object] = ()  # a command that runs the runtime when that runs criu
     rounds: int = 0
     id: str = field(default_factory=lambda: f"hf{secrets.token_hex(4)}")
 
@@ -83,7 +85,8 @@ class OciServer(Closing):
     ) -> proc.Done:
         """The runtime with a verb. stdout: what the container gets, too, for both outputs."""
         log = self.work / "runtime.log"
-        command = [self.runtime, "--root", self.work / "state", "--log", log, *words]
+        wrapper = self.criu_wrapper if "checkpoint" in words or "restore" in words else ()
+        command = [*wrapper, self.runtime, "--root", self.work / "state", "--log", log, *words]
         env = {**os.environ, **self.env}
         if stdout is None:
             return proc.run(command, timeout, env=env)
@@ -130,7 +133,7 @@ class OciServer(Closing):
         result = Result(done.rc, read_log(self.images / "dump.log"), done.output, done.seconds)
         if result.ok and not leave_running:
             # runc forgets a checkpointed container by itself, crun must be told.
-            self._call("delete", "--force", self.id)
+            self.forget()
         return result
 
     def restore(self, *, extra: Sequence[str] = (), timeout: float = 120) -> Result:
@@ -156,7 +159,12 @@ class OciServer(Closing):
         for pid in pids[1:]:
             (Path("/sys/fs/cgroup") / paths[0] / "cgroup.procs").write_text(str(pid))
 
+    def forget(self) -> None:
+        """Has the runtime remove what it knows of the container, even if it was killed."""
+        self._call("delete", "--force", self.id)
+        shutil.rmtree(self.work / "state" / self.id, ignore_errors=True)
+
     def close(self) -> None:
         pids = self.pids()
-        self._call("delete", "--force", self.id)
+        self.forget()
         proc.kill(pids)

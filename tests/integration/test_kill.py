@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everybody who takes part in a checkpoint is killed, at moments all over it.
+
+HOLDFAST_KILL_MOMENTS=450 tries that many instead of a few, and some with CRIU's own support, for
+comparison; HOLDFAST_KILL_TABLE=FILE has every moment written there, and the logs of those that
+went wrong beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import kill, mode
+from harness.kill import Operation, Rig, Table, Who
+
+MOMENTS = int(os.environ.get("HOLDFAST_KILL_MOMENTS", "60"))
+LONG = MOMENTS >= 300
+# (operation, who, which part of the moments)
+CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.CRIU, 0.32),
+    ("dump", kill.CRIU_LEAVING, 0.05),
+    ("dump", kill.CRIU_FAILING, 0.05),
+    ("dump", kill.THE_GUARDIAN, 0.08),
+    ("dump", kill.GUARDIAN_LEAVING, 0.05),
+    ("dump", kill.GUARDIAN_FAILING, 0.05),
+    ("dump", kill.GUARDIAN_PARENT, 0.02),
+    ("dump", kill.ROOT, 0.08),
+    ("restore", kill.CRIU, 0.30),
+    ("restore", kill.THE_GUARDIAN, 0.08),
+]
+RUNTIME_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.RUNTIME, 0.04),
+    ("dump", kill.RUNTIME_CRIU, 0.08),
+    ("dump", kill.RUNTIME_ROOT, 0.04),
+    ("restore", kill.RUNTIME, 0.04),
+    ("restore", kill.RUNTIME_CRIU, 0.06),
+]
+
+# Those of this session: what the plugin and what CRIU's own support came to.
+tables = [Table("holdfast"), Table("stock")]
+
+
+def names(cases: list[tuple[Operation, Who, float]]) -> list[str]:
+    return [f"{operation}-{who.name.replace(' ', '-')}" for operation, who, _ in cases]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def printed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The tables, at the end of the session."""
+    yield
+    used = [table for table in tables if table.moments]
+    kill.printed.extend(table.text() for table in used)
+    kill.printed.append(kill.beside(used))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, holdfast_mode: mode.Mode) -> Iterator[Rig]:
+    with Rig(holdfast_mode, tmp_path, tables[0]) as made:
+        yield made
+
+
+@pytest.fixture
+def crun_rig(tmp_path: Path, holdfast_mode: mode.Mode) -> Iterator[Rig]:
+    if not shutil.which("crun"):
+        pytest.skip("needs crun")
+    with Rig(holdfast_mode, tmp_path, tables[0], "crun") as made:
+        yield made
+
+
+def check(rig: Rig, operation: Operation, who: Who, part: float) -> None:
+    done = list(kill.moments(rig, operation, who, max(3, round(MOMENTS * part))))
+    assert done
+    bad = [moment.line() for moment in done if moment.trouble]
+    assert not bad, "\n".join(bad)
+
+
+@pytest.mark.parametrize("operation, who, part", CASES, ids=names(CASES))
+def test_killed(rig: Rig, operation: Operation, who: Who, part: float) -> None:
+    check(rig, operation, who, part)
+
+
+@pytest.mark.parametrize("operation, who, part", RUNTIME_CASES, ids=names(RUNTIME_CASES))
+def test_killed_in_a_runtime(crun_rig: Rig, operation: Operation, who: Who, part: float) -> None:
+    check(crun_rig, operation, who, part)
+
+
+if LONG:
+
+    @pytest.mark.parametrize("operation", ["dump", "restore"])
+    def test_killed_without_holdfast(tmp_path: Path, operation: Operation) -> None:
+        """For the table only."""
+        with Rig(mode.stock(), tmp_path, tables[1]) as made:
+            for _ in kill.moments(made, operation, kill.CRIU, MOMENTS // 4):
+                pass
