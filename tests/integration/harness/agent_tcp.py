@@ -97,7 +97,7 @@ class TcpConn(Conn):
         return ours, theirs
 
     def wait_behind_hole(self, length: int, timeout: float = PATIENCE) -> None:
-        """Until so many bytes are in memory that cannot be read, since what is before them lacks."""
+        """Until so many bytes are in memory that cannot be read: what is before them is lost."""
         end = time.monotonic() + timeout
         while (now := self._memory()) < length:
             assert time.monotonic() < end, f"{now} bytes in memory, less than {length}"
