@@ -224,6 +224,8 @@ class Wrap:
         if self.flood:
             link.a.wait_stuck()
         if self.fin:
+            if not self.a_sends:
+                link.lose()
             link.a.shutdown()
         queued = link.a.queued()
         yield
