@@ -26,6 +26,16 @@ def w(tmp_path: Path, holdfast_mode: Mode) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture
+def second(w: World, tmp_path: Path, holdfast_mode: Mode) -> Iterator[AgentTask]:
+    """Another container in the same network namespace, with a connection "second"."""
+    with AgentTask(w.net.container, tmp_path / "second", holdfast_mode) as made:
+        made.listen("all", w.host, OTHER_PORT)
+        w.b.connect("second", w.host, OTHER_PORT, streams=(11, 10))
+        made.accept("second", "all", streams=(10, 11))
+        yield made
+
+
 def both(*actions: Callable[[], object]) -> None:
     """At the same time."""
     barrier = threading.Barrier(len(actions))
@@ -38,35 +48,27 @@ def both(*actions: Callable[[], object]) -> None:
         list(pool.map(run, actions))
 
 
-def test_two_containers_of_a_pod(w: World, tmp_path: Path, holdfast_mode: Mode) -> None:
-    """In one network namespace, with connections of their own and one between them."""
-    with AgentTask(w.net.container, tmp_path / "second", holdfast_mode) as second:
-        second.listen("all", w.host, OTHER_PORT)
-        a, b = w.pair("first")
-        w.b.connect("second", w.host, OTHER_PORT, streams=(11, 10))
-        second.accept("second", "all", streams=(10, 11))
-        w.a.connect("between", w.host, OTHER_PORT, streams=(20, 21))
-        second.accept("between", "all", streams=(21, 20))
-        for _ in range(3):
-            both(lambda: w.a.checkpoint().check(), lambda: second.checkpoint().check())
-            both(lambda: w.a.restore().check(), lambda: second.restore().check())
-            w.exchange(a, b)
-            w.exchange(second["second"], w.b["second"])
-            w.exchange(w.a["between"], second["between"])
-
-
-def test_one_of_two_containers_of_a_pod(w: World, tmp_path: Path, holdfast_mode: Mode) -> None:
-    """The other one keeps its traffic while the first is away."""
-    with AgentTask(w.net.container, tmp_path / "second", holdfast_mode) as second:
-        second.listen("all", w.host, OTHER_PORT)
-        a, b = w.pair("first")
-        w.b.connect("second", w.host, OTHER_PORT, streams=(11, 10))
-        second.accept("second", "all", streams=(10, 11))
-        w.a.checkpoint().check()
-        w.exchange(second["second"], w.b["second"])
-        w.a.restore().check()
+def test_two_containers_of_a_pod(w: World, second: AgentTask) -> None:
+    """Both at once, with connections of their own and one between them."""
+    a, b = w.pair("first")
+    w.a.connect("between", w.host, OTHER_PORT, streams=(20, 21))
+    second.accept("between", "all", streams=(21, 20))
+    for _ in range(3):
+        both(lambda: w.a.checkpoint().check(), lambda: second.checkpoint().check())
+        both(lambda: w.a.restore().check(), lambda: second.restore().check())
         w.exchange(a, b)
         w.exchange(second["second"], w.b["second"])
+        w.exchange(w.a["between"], second["between"])
+
+
+def test_one_of_two_containers_of_a_pod(w: World, second: AgentTask) -> None:
+    """The other one keeps its traffic while the first is away."""
+    a, b = w.pair("first")
+    w.a.checkpoint().check()
+    w.exchange(second["second"], w.b["second"])
+    w.a.restore().check()
+    w.exchange(a, b)
+    w.exchange(second["second"], w.b["second"])
 
 
 def test_second_dump_meanwhile(

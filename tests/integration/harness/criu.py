@@ -14,9 +14,10 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 from . import proc
+from .closing import Closing
 from .mode import Mode
 from .net import Netns, Network
 from .programs import program
@@ -57,7 +58,7 @@ def read_log(path: Path) -> str:
 
 
 @dataclass
-class CriuTask:
+class CriuTask(Closing):
     """A program in a namespace; see its two kinds, CriuServer below and AgentTask."""
 
     ns: Netns
@@ -86,22 +87,14 @@ class CriuTask:
     def command(self) -> Sequence[object]:
         raise NotImplementedError
 
-    def __enter__(self) -> Self:
-        self.work.mkdir(parents=True, exist_ok=True)
+    def open(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.start()
 
     def start(self) -> None:
         """To be extended by a wait until the program is ready."""
-        with open(self.log_file, "ab") as log:
+        with self.log_file.open("ab") as log:
             self._process = self.ns.popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
