@@ -125,13 +125,13 @@ class Trace:
     @classmethod
     def read(cls, path: Path) -> Trace:
         found = cls()
-        for line in path.read_text().splitlines():
+        for line in path.read_text().splitlines() if path.exists() else []:
             what, *words = line.split()
             if what == "call":
                 found.calls.append(Call.parse(words))
             elif what == "killed":
                 found.killed = Call.parse(words)
-            else:
+            elif what == "calls":
                 found.total = int(words[0])
         return found
 
@@ -210,7 +210,10 @@ class Table:
 
     def summary(self) -> Counter[tuple[str, str, str]]:
         """(operation, who, result) -> moments"""
-        return Counter((m.operation, m.who, m.result) for m in self.moments)
+        numbers = re.compile(r"\d+ (of \d+ )?(tasks|connections)")
+        return Counter(
+            (m.operation, m.who, numbers.sub(r"\2", m.result)) for m in self.moments
+        )
 
     def text(self) -> str:
         """Neighbours to which the same happened are one line."""
@@ -241,16 +244,18 @@ def beside(tables: Sequence[Table]) -> str:
     return "\n".join(lines) + "\n"
 
 
+INFECTED = "of CRIU's code in it"
+FROZEN = "goes on, left frozen by CRIU"
 # What leaves the container as it was before.
 SAME_AGAIN = (
     "goes on",
     "goes on after a good dump",
+    FROZEN,
     "restores",
     "runs",
     "restores again",
     "restores again, CRIU leaves tasks",
 )
-INFECTED = "of CRIU's code in it"
 
 
 # Those of this session, printed at its end.
@@ -461,6 +466,18 @@ class Rig:
             return trouble
         return trouble + self._running(self.server.pids())
 
+    def _thaw(self, pid: int) -> bool:
+        """CRIU freezes a runtime's container by its cgroup; only CRIU thaws it."""
+        if not isinstance(self.server, OciServer):
+            return False
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        path = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+        file = Path("/sys/fs/cgroup") / path / "cgroup.freeze"
+        is_frozen = file.exists() and file.read_text().strip() == "1"
+        if is_frozen:
+            file.write_text("0")
+        return is_frozen
+
     def _killed(self, index: int) -> Call | None:
         killed = Trace.read(self.report).killed
         return replace(killed, index=index) if killed else None
@@ -472,8 +489,12 @@ class Rig:
         result = self.run("dump", self._wrapper(who, *trace.options(index)), who)
         call = self._killed(index)
         trouble = self._settle()
+        if who.root and call:
+            proc.wait_for(lambda: not proc.alive(tree[0]), "end of the task that was killed")
         if proc.alive(tree[0]):
             outcome = "goes on" if not result.ok else "goes on after a good dump"
+            if self._thaw(tree[0]):
+                outcome = FROZEN
             trouble += self._running(tree)
             if not proc.alive(tree[0]):
                 outcome = "dies"
@@ -485,7 +506,7 @@ class Rig:
         else:
             outcome = "dies"
             trouble += self._dead(tree)
-            if self._is_infecting(call):
+            if not who.root and self._is_infecting(call):
                 outcome += f" {INFECTED}"
             elif not who.root:
                 trouble.append("neither container nor image")
