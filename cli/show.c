@@ -74,12 +74,20 @@ static void print_others(const struct hf_image *image, enum hf_tcp_state state)
 	}
 }
 
+static bool was_closed(const struct hf_pending *pending)
+{
+	return pending->state == HF_TCP_FIN_WAIT1 || pending->state == HF_TCP_CLOSING ||
+	       pending->state == HF_TCP_LAST_ACK;
+}
+
 static void print_pending(const struct hf_image *image)
 {
 	char text[HF_CONN_TEXT];
 
 	for (uint32_t i = 0; i < image->n_pending; i++)
-		printf("not accepted, not kept: %s (%s)\n",
+		printf("%s, not kept: %s (%s)\n",
+			was_closed(&image->pending[i]) ? "closed and still sending"
+						       : "not accepted",
 			hf_pending_format(text, &image->pending[i]),
 			hf_tcp_state_name(image->pending[i].state));
 }

@@ -147,8 +147,9 @@ struct hf_conn {
 };
 
 /*
- * A connection that nobody had accepted yet: in a listener's accept queue, or half open. It is not
- * kept; its client gets an RST after the restore.
+ * A connection that no file refers to: nobody had accepted it yet (in a listener's accept queue, or
+ * half open), or it was closed and had still something to send. It is not kept; its peer gets an
+ * RST after the restore.
  */
 struct hf_pending {
 	enum hf_family family;

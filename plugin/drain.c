@@ -55,53 +55,100 @@ static uint32_t bytes_of(const struct hf_diag_socket *sock)
 	return sock->unacked - 1;
 }
 
-static void name_one(struct hf_orphans *orphans, const struct hf_diag_socket *sock)
+/* What is left of a listing are the container's orphans. */
+static int list(int netns, const struct ports *ports, struct hf_diag *diag, struct hf_error *err)
 {
-	struct hf_conn conn = {.family = sock->family,
-		.state = sock->state,
-		.local = sock->local,
-		.peer = sock->peer};
-	char text[HF_CONN_TEXT];
+	size_t n = 0;
+	int ret;
 
-	snprintf(orphans->named[orphans->n], sizeof(orphans->named[0]), "%s (%u bytes)",
-		hf_conn_format(text, &conn), bytes_of(sock));
-}
-
-static int count(
-	int netns, const struct ports *ports, struct hf_orphans *orphans, struct hf_error *err)
-{
-	struct hf_diag diag = {0};
-	int ret = hf_sock_diag(netns, &diag, err);
-
-	orphans->n = 0;
-	orphans->bytes = 0;
-	for (size_t i = 0; ret == 0 && i < diag.n && diag.sockets[i].inode == 0; i++) {
-		if (!hf_is_orphan(&diag.sockets[i]) || !is_ours(&diag.sockets[i], ports))
-			continue;
-		if (orphans->n < HF_ORPHANS_NAMED)
-			name_one(orphans, &diag.sockets[i]);
-		orphans->n++;
-		orphans->bytes += bytes_of(&diag.sockets[i]);
-	}
-	hf_diag_clear(&diag);
+	hf_diag_clear(diag);
+	ret = hf_sock_diag(netns, diag, err);
+	for (size_t i = 0; i < diag->n; i++)
+		if (hf_is_orphan(&diag->sockets[i]) && is_ours(&diag->sockets[i], ports))
+			diag->sockets[n++] = diag->sockets[i];
+	diag->n = n;
 	return ret;
 }
 
-int hf_drain_orphans(int netns, const struct hf_image *image, unsigned int timeout_ms,
+/* An orphan whose peer is in the container too: that does not read now. */
+static bool is_inside(const struct hf_diag_socket *orphan, const struct hf_image *image)
+{
+	for (uint32_t i = 0; i < image->n_conns; i++) {
+		const struct hf_conn *conn = &image->conns[i];
+
+		if (conn->local.port == orphan->peer.port &&
+			conn->peer.port == orphan->local.port &&
+			memcmp(conn->local.ip, orphan->peer.ip, sizeof(orphan->peer.ip)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool may_drain(const struct hf_diag *diag, const struct hf_image *image)
+{
+	for (size_t i = 0; i < diag->n; i++)
+		if (!is_inside(&diag->sockets[i], image))
+			return true;
+	return false;
+}
+
+/* Their peers get an RST after the restore, as those of connections that nobody accepted. */
+static int add_pending(struct hf_image *image, const struct hf_diag *diag, struct hf_error *err)
+{
+	struct hf_pending *grown;
+
+	if (diag->n == 0 || diag->n > HF_MAX_PENDING - image->n_pending)
+		return 0;
+	grown = realloc(image->pending, (image->n_pending + diag->n) * sizeof(*grown));
+	if (!grown)
+		return hf_error_sys(err, -ENOMEM, "cannot note the orphans");
+	image->pending = grown;
+	for (size_t i = 0; i < diag->n; i++) {
+		const struct hf_diag_socket *sock = &diag->sockets[i];
+
+		grown[image->n_pending++] =
+			(struct hf_pending){sock->family, sock->state, sock->local, sock->peer};
+	}
+	return 0;
+}
+
+static void describe(struct hf_orphans *orphans, const struct hf_diag *diag)
+{
+	orphans->n = (uint32_t)diag->n;
+	for (size_t i = 0; i < diag->n; i++) {
+		const struct hf_diag_socket *sock = &diag->sockets[i];
+		const struct hf_pending pending = {
+			sock->family, sock->state, sock->local, sock->peer};
+		char text[HF_CONN_TEXT];
+
+		orphans->bytes += bytes_of(sock);
+		if (i < HF_ORPHANS_NAMED)
+			snprintf(orphans->named[i], sizeof(orphans->named[i]), "%s (%u bytes)",
+				hf_pending_format(text, &pending), bytes_of(sock));
+	}
+}
+
+int hf_drain_orphans(int netns, struct hf_image *image, unsigned int timeout_ms,
 	struct hf_orphans *orphans, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
+	struct hf_diag diag = {0};
 	struct ports ports;
 	int ret = set_ports(&ports, image, err);
 
 	memset(orphans, 0, sizeof(*orphans));
 	while (ret == 0) {
-		ret = count(netns, &ports, orphans, err);
-		if (ret < 0 || orphans->n == 0 || hf_now_us() - start >= timeout_ms * 1000ull)
+		ret = list(netns, &ports, &diag, err);
+		if (ret < 0 || !may_drain(&diag, image) ||
+			hf_now_us() - start >= timeout_ms * 1000ull)
 			break;
-		orphans->waited_us = hf_now_us() - start + 1;
 		usleep(POLL_US);
+		orphans->waited_us = hf_now_us() - start;
 	}
+	if (ret == 0)
+		ret = add_pending(image, &diag, err);
+	describe(orphans, &diag);
+	hf_diag_clear(&diag);
 	free(ports.used);
 	return ret;
 }

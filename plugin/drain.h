@@ -28,9 +28,10 @@ bool hf_is_orphan(const struct hf_diag_socket *sock);
 /*
  * Waits until the container's orphans are done, at most timeout_ms. Where the namespace is CRIU's
  * own (image->netns_shared), the container's are those on a port of one of the image's sockets;
- * else all of the namespace.
+ * else all of the namespace. One whose peer is in the container too cannot be done: its reader
+ * stands still. Those that are not done are added to image->pending.
  */
-int hf_drain_orphans(int netns, const struct hf_image *image, unsigned int timeout_ms,
+int hf_drain_orphans(int netns, struct hf_image *image, unsigned int timeout_ms,
 	struct hf_orphans *orphans, struct hf_error *err);
 
 #endif

@@ -66,15 +66,6 @@ static void silence_all(const struct guard *guard)
 	}
 }
 
-static void resume_all(const struct guard *guard)
-{
-	const struct hf_guarded *guarded = guard->guarded;
-
-	for (uint32_t i = 0; i < guarded->n; i++)
-		if (hf_tcp_is_frozen(guarded->socks[i].fd))
-			hf_tcp_resume(guarded->socks[i].fd, guarded->socks[i].reuseaddr, NULL);
-}
-
 static void unlock(const struct guard *guard)
 {
 	if (hf_net_unlock(guard->guarded->netns, guard->guarded->id, NULL) < 0)
@@ -95,7 +86,7 @@ static void kill_all(const struct guard *guard)
  * until we end. */
 static enum word next_word(int control)
 {
-	char word, buf[CMSG_SPACE(sizeof(int) * 2)] __attribute__((aligned(8)));
+	char word, buf[CMSG_SPACE(sizeof(int) * HF_BRAKES)] __attribute__((aligned(8)));
 	struct iovec iov = {&word, 1};
 	struct msghdr msg = {.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -177,8 +168,9 @@ static void guard_restore(const struct guard *guard)
 	if (word == UNLOCK)
 		word = next_word(guard->control) == DISMISS ? DISMISS : UNLOCK;
 	if (word == UNLOCK) {
+		/* The tasks run as soon as CRIU is gone, so the sockets come first. */
+		thaw_all(guard);
 		unlock(guard);
-		resume_all(guard);
 		report(guard, "CRIU ended during the restore, which was complete");
 	} else if (word != DISMISS) {
 		kill_all(guard);
@@ -263,9 +255,10 @@ static int start(struct hf_guardian *guardian, struct guard *guard, struct hf_er
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return no_process(err, -errno);
 	theirs = pair[1];
-	guardian->brakes[0] = make_brake(0);
-	guardian->control = move_up(pair[0], guardian->brakes[0] + 1);
-	guardian->brakes[1] = make_brake(guardian->control + 1);
+	for (int i = 0; i < HF_BRAKES_BELOW; i++)
+		guardian->brakes[i] = make_brake(i ? guardian->brakes[i - 1] + 1 : 0);
+	guardian->control = move_up(pair[0], guardian->brakes[HF_BRAKES_BELOW - 1] + 1);
+	guardian->brakes[HF_BRAKES_BELOW] = make_brake(guardian->control + 1);
 	if (guardian->control < 0)
 		return no_process(err, -errno);
 	guard->control = theirs;
@@ -309,6 +302,14 @@ int hf_guardian_start(
 	return ret;
 }
 
+static void close_brakes(struct hf_guardian *guardian)
+{
+	for (int i = 0; i < HF_BRAKES; i++) {
+		hf_close_fd(&guardian->brakes[i]);
+		guardian->brakes[i] = -1;
+	}
+}
+
 /* Says a word, and hands the brakes over with the last one. */
 static int say(struct hf_guardian *guardian, enum word word, bool with_brakes)
 {
@@ -318,7 +319,7 @@ static int say(struct hf_guardian *guardian, enum word word, bool with_brakes)
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
-	if (with_brakes && guardian->brakes[0] >= 0 && guardian->brakes[1] >= 0) {
+	if (with_brakes && guardian->brakes[0] >= 0 && guardian->brakes[HF_BRAKES - 1] >= 0) {
 		struct cmsghdr *cmsg;
 
 		msg.msg_control = control;
@@ -334,10 +335,8 @@ static int say(struct hf_guardian *guardian, enum word word, bool with_brakes)
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	for (int i = 0; with_brakes && i < 2; i++) {
-		hf_close_fd(&guardian->brakes[i]);
-		guardian->brakes[i] = -1;
-	}
+	if (with_brakes)
+		close_brakes(guardian);
 	return 0;
 }
 
@@ -358,8 +357,7 @@ int hf_guardian_unlock(struct hf_guardian *guardian, struct hf_error *err)
 void hf_guardian_close(struct hf_guardian *guardian)
 {
 	hf_close_fd(&guardian->control);
-	hf_close_fd(&guardian->brakes[0]);
-	hf_close_fd(&guardian->brakes[1]);
+	close_brakes(guardian);
 	*guardian = HF_GUARDIAN_NONE;
 }
 

@@ -47,15 +47,19 @@ struct hf_guarded {
  * When CRIU is killed the kernel first closes its files, which the guardian sees, and then lets the
  * tasks run that CRIU has traced (do_exit()). A socket must not be in repair mode then, since calls
  * on it fail. So there are brakes beside the control: packet sockets, whose closing takes the
- * kernel some milliseconds (packet_release() waits for a grace period of RCU). One has a lower and
- * one a higher number than the control, since the order of closing is not promised. The guardian
- * gets them when they are not needed any more, so that closing them delays nobody.
+ * kernel some milliseconds each (packet_release() waits for a grace period of RCU). Some have a
+ * lower and one has a higher number than the control, since the order of closing is not promised;
+ * today the lower ones are closed after it. The guardian gets them when they are not needed any
+ * more, so that closing them delays nobody.
  */
+#define HF_BRAKES_BELOW 8
+#define HF_BRAKES       (HF_BRAKES_BELOW + 1)
 struct hf_guardian {
 	int control; /* -1: there is no guardian */
-	int brakes[2];
+	int brakes[HF_BRAKES];
 };
-#define HF_GUARDIAN_NONE ((struct hf_guardian){-1, {-1, -1}})
+#define HF_GUARDIAN_NONE                                                                           \
+	((struct hf_guardian){.control = -1, .brakes = {[0 ... HF_BRAKES - 1] = -1}})
 
 /* Starts it. *guardian must be kept until CRIU ends. Returns 0 or a negative errno. */
 int hf_guardian_start(

@@ -69,6 +69,7 @@ static int take(const struct nlmsghdr *header, void *context)
 	set_endpoint(
 		&sock->peer, &msg->id, msg->id.idiag_dst, msg->id.idiag_dport, msg->idiag_family);
 	sock->unacked = sock->state == HF_TCP_LISTEN ? 0 : msg->idiag_wqueue;
+	/* cppcheck-suppress unknownMacro */
 	mnl_attr_for_each (attr, header, sizeof(*msg))
 		take_attribute(sock, attr);
 	return MNL_CB_OK;

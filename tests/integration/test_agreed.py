@@ -124,10 +124,14 @@ def mss_of_the_loopback_device(w: World) -> Iterator[None]:
     yield from agreed(w, link)
 
 
-def jumbo_frames(w: World) -> Iterator[None]:
+def set_jumbo(w: World) -> None:
     """Everybody's MTU is 9000 from here on, but only new connections make use of it."""
     for ns in (w.net.container, w.net.peer):
         ns.run("ip", "link", "set", "eth0", "mtu", 9000).check()
+
+
+def jumbo_frames(w: World) -> Iterator[None]:
+    set_jumbo(w)
     link = w.link("jumbo")
     link.a.send(20_000)  # the kernel lets the first segments be smaller
     link.b.recv(20_000)
@@ -135,8 +139,20 @@ def jumbo_frames(w: World) -> Iterator[None]:
     yield from agreed(w, link)
 
 
+def windows(w: World) -> Iterator[None]:
+    """Both have grown with the traffic; they are neither shrunk nor forgotten."""
+    link = w.link("windows")
+    w.exchange(link.a, link.b, 400_000)
+    before = link.a.windows()
+    assert min(before) > 100_000
+    yield
+    assert link.a.windows() == before
+    end(w, link)
+
+
 def window_smaller_than_a_segment(w: World) -> Iterator[None]:
-    """With the MTU of 9000: it flows all the same, and does not wait for window probes."""
+    """It flows all the same, and does not wait for window probes."""
+    set_jumbo(w)
     link = w.link("small-window", options=[(SOCKET, socket.SO_RCVBUF, 8192)])
     link.a.send(60_000)
     link.a.wait_stuck()
@@ -154,6 +170,7 @@ SCENES: list[Scene] = [
     *(Mss(size, inside) for size in (88, 536) for inside in (False, True)),
     mss_of_the_loopback_device,
     window_smaller_than_a_segment,
+    windows,
 ]
 
 

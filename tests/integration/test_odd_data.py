@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from harness.scenes import WHERES_AND_RUNNING, Link, Scene, Stage, World, end, make_stage, name_of
+from harness.scenes import (
+    WHERES_AND_RUNNING,
+    Link,
+    Scene,
+    Stage,
+    World,
+    end,
+    make_stage,
+    name_of,
+)
 
 WRAP = 1 << 32
 MANY = 16 << 20
+BOTH = (False, True)
 TCP, SOCKET = socket.IPPROTO_TCP, socket.SOL_SOCKET
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
@@ -37,6 +47,9 @@ def compare_saved(w: World, link: Link, queued: tuple[int, int], to_a: int, fin:
 
 
 # ---- what is sent, and what is not
+
+
+Sure = Callable[[tuple[int, int]], bool]  # whether (queued, unsent) is what the case is about
 
 
 @dataclass(frozen=True)
@@ -67,35 +80,35 @@ class Queue:
         end(w, link, sent, fin=self.fin)
 
 
-def all_sent(link: Link) -> tuple[int, object]:
+def all_sent(link: Link) -> tuple[int, Sure]:
     link.lose()
     return link.a.send(2000), lambda queued: queued[0] >= 2000 and queued[1] == 0
 
 
-def none_sent(link: Link) -> tuple[int, object]:
+def none_sent(link: Link) -> tuple[int, Sure]:
     """b's window is full to the last byte, and everything in it is acknowledged."""
     sent = link.a.send(60_000)
     link.a.wait_stuck()
     return sent, lambda queued: queued[0] == queued[1] > 0
 
 
-def part_sent(link: Link) -> tuple[int, object]:
+def part_sent(link: Link) -> tuple[int, Sure]:
     link.lose()
     return link.a.send(50_000), lambda queued: queued[0] > queued[1] > 1000
 
 
-def last_byte_unsent(link: Link) -> tuple[int, object]:
+def last_byte_unsent(link: Link) -> tuple[int, Sure]:
     """Nagle's algorithm holds it. A FIN takes it along."""
     link.lose()
     return link.a.send(1000) + link.a.send(1), lambda queued: queued[0] >= 1001
 
 
-def first_byte_sent(link: Link) -> tuple[int, object]:
+def first_byte_sent(link: Link) -> tuple[int, Sure]:
     link.lose()
     return link.a.send(1) + link.a.send(200), lambda queued: queued[0] >= 201
 
 
-def corked(link: Link) -> tuple[int, object]:
+def corked(link: Link) -> tuple[int, Sure]:
     """Behind data in flight, since the kernel sends what is corked alone after 200 ms."""
     link.lose()
     sent = link.a.send(100)
@@ -103,7 +116,7 @@ def corked(link: Link) -> tuple[int, object]:
     return sent + link.a.send(300), lambda queued: queued[0] >= 400
 
 
-def said_more(link: Link) -> tuple[int, object]:
+def said_more(link: Link) -> tuple[int, Sure]:
     link.lose()
     return link.a.send(100) + link.a.send_more(300), lambda queued: queued[0] >= 400
 
@@ -127,8 +140,6 @@ def just_corked(w: World) -> Iterator[None]:
     links[1].a.send_more(700)
     yield
     for link in links:
-        if saved := w.saved(link):
-            print(f"corked: {saved['unsent']} bytes unsent")
         link.a.option(TCP, socket.TCP_CORK, 0)
         end(w, link, 700)
 
@@ -165,9 +176,10 @@ def zero_window_both_inside(w: World) -> Iterator[None]:
 
 def sixteen_megabytes(w: World) -> Iterator[None]:
     """In both queues of a at once."""
-    w.a.listen("big", w.host, 7510, [(SOCKET, SO_RCVBUFFORCE, 3 * MANY), (SOCKET, SO_SNDBUFFORCE, 2 * MANY)])
     ours, theirs = w.new_streams()
-    options = [(SOCKET, socket.SO_RCVBUF, 8192), (SOCKET, SO_SNDBUFFORCE, 2 * MANY)]
+    room = (SOCKET, SO_SNDBUFFORCE, 2 * MANY)
+    w.a.listen("big", w.host, 7510, [(SOCKET, SO_RCVBUFFORCE, 3 * MANY), room])
+    options = [(SOCKET, socket.SO_RCVBUF, 8192), room]
     port = w.b.connect("big", w.host, 7510, (theirs, ours), options)
     w.a.accept("big", "big", (ours, theirs))
     link = Link(w.a["big"], w.b["big"], 7510, port, w.blocks, w.blocks_inside)
@@ -306,7 +318,7 @@ def shut_for_reading(w: World) -> Iterator[None]:
 
 
 SCENES: list[Scene] = [
-    *(Queue(how, fin, inside) for how in FILLS for fin in (False, True) for inside in (False, True)),
+    *(Queue(how, fin, inside) for how in FILLS for fin in BOTH for inside in BOTH),
     zero_window_ours,
     zero_window_both,
     zero_window_both_inside,

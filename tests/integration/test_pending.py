@@ -18,7 +18,6 @@ import pytest
 
 from harness import checks
 from harness.agent import RemoteConn
-from harness.blocks import Blocks
 from harness.criu import Arrangement, Result
 from harness.mode import Mode
 from harness.proc import run, wait_for
@@ -47,6 +46,12 @@ class Client:
     host: str
     port: int
     inside: bool = False
+
+    @property
+    def listener(self) -> str:
+        if self.port == DUAL_PORT:
+            return "dual"
+        return "IPv6" if ":" in self.host else "IPv4"
 
     def connect(self, w: World) -> int:
         port: int = (w.inner if self.inside else w.b).connect(self.name, self.host, self.port)
@@ -84,8 +89,7 @@ def still_accepts(w: World, client: Client) -> None:
     other = w.inner if client.inside else w.b
     name = f"new {client.name}"
     port = other.connect(name, client.host, client.port, (2, 1))
-    listener = "dual" if client.port == DUAL_PORT else "IPv6" if ":" in client.host else "IPv4"
-    w.a.accept_from(name, listener, port, (1, 2))
+    w.a.accept_from(name, client.listener, port, (1, 2))
     w.exchange(w.a[name], other[name])
 
 
@@ -104,7 +108,6 @@ def test_accept_queue(place: World, silent: bool) -> None:
         client.conn(w).send(100)
     if silent:
         w.blocks.drop([(c.port, port) for c, port in ports.items() if not c.inside])
-        w.b.run("None")
     w.a.checkpoint(extra=SKIP).check()
     w.blocks.lift()
 
@@ -128,7 +131,7 @@ def test_accept_queue_refused(place: World) -> None:
     listen(w)
     link = w.link("bystander")
     made = clients(w)
-    for number, client in enumerate(made):
+    for client in made:
         client.connect(w)
         client.conn(w).send(100)
     result = w.a.checkpoint()
@@ -138,8 +141,7 @@ def test_accept_queue_refused(place: World) -> None:
     assert not checks.holdfast_tables(w.net.container)
     assert not (w.a.images / "holdfast.img").exists()
     for client in made:
-        listener = "dual" if client.port == DUAL_PORT else "IPv6" if ":" in client.host else "IPv4"
-        w.a.accept(client.name, listener)
+        w.a.accept(client.name, client.listener)
     for client in made:
         w.exchange(client.conn(w), w.a[client.name], 10)
     w.exchange(link.a, link.b)
@@ -154,8 +156,7 @@ def test_accept_queue_left_running(place: World) -> None:
         client.connect(w)
     w.a.checkpoint(extra=SKIP, leave_running=True).check()
     for client in made:
-        listener = "dual" if client.port == DUAL_PORT else "IPv6" if ":" in client.host else "IPv4"
-        w.a.accept(client.name, listener)
+        w.a.accept(client.name, client.listener)
     for client in made:
         w.exchange(client.conn(w), w.a[client.name], 10)
 
@@ -182,7 +183,6 @@ def test_half_open_established_client(place: World) -> None:
     """The client's last acknowledgement is lost: for it the connection stands."""
     w = place
     listen(w)
-    to_a = Blocks(w.net.container)
     w.b.new_conn("half", w.net.peer.v4, 32_002)
     # The SYN passes, and what comes after it does not.
     w.net.container.run(
@@ -195,7 +195,6 @@ def test_half_open_established_client(place: World) -> None:
     pending = json.loads(show(w, "--json"))["pending"]
     assert [p["state"] for p in pending] == ["SYN-RECEIVED"], pending
     w.net.container.run("nft", "delete table inet hftest-ack").check()
-    to_a.lift()
     w.a.restore().check()
     told_at_once(w.b["half"], time.monotonic())
     still_accepts(w, clients(w)[0])
@@ -256,6 +255,19 @@ def test_orphan_does_not_drain(place: World) -> None:
     reported(result, w)
     waited = result.lines("holdfast: dumped")[0]
     assert 200_000 < int(waited.rpartition(" ")[2]) < 2_000_000, waited
+    w.a.restore().check()
+    w.exchange(link.a, link.b)
+
+
+def test_orphan_inside(place: World) -> None:
+    """Nobody can read it while the container is frozen: it is named at once, and listed."""
+    w = place
+    link = w.link("other")
+    make_orphan(w, "stuck", 60_000, inside=True)
+    result = w.a.checkpoint().check()
+    assert result.lines("Warn", "holdfast", "after 0 ms")
+    command = [builddir() / "holdfast", "show", str(w.a.images)]
+    assert "closed and still sending, not kept: " in run(command).check().output
     w.a.restore().check()
     w.exchange(link.a, link.b)
 

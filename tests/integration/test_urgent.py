@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Urgent data over a checkpoint: where the mark is, the byte at it, and the options about it.
 
-No byte of the stream may be lost or doubled: stock CRIU (HOLDFAST_TEST_MODE=stock) loses what
-follows the mark. "running" shows that a checkpoint changes nothing in a program that goes on.
+No byte of the stream may be lost or doubled. Stock CRIU 4.2.1 (HOLDFAST_TEST_MODE=stock) keeps
+what is before the mark and silently loses the urgent byte and all that follows it; its dump fails
+with SO_OOBINLINE and bytes before the mark, and with SO_PEEK_OFF set. "running" shows that a
+checkpoint changes nothing in a program that goes on.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ proc      running commands and ending processes
 net       two network namespaces and a cable
 peer      hf-peer: connections, each byte checked
 criu      a server, or another program, checkpointed by the criu command
-agent     a program that does what a test says, in a container or at the peer: agent_main
+agent     a program that does what a test says, in a container or at the peer: agent_main,
+          and agent_tcp with the rarer sides of TCP
 syscalls  numbers of the system calls in which a task blocks
 blocks    packets lost on purpose
 states    pairs of sockets in every TCP state, and what follows

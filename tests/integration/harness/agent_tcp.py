@@ -90,8 +90,14 @@ class TcpConn(Conn):
         names = [name for bit, name in OPTION_NAMES.items() if info[5] & bit]
         return {"options": names, "wscale": info[6], "mss": struct.unpack_from("I", info, 16)[0]}
 
+    def windows(self) -> tuple[int, int]:
+        """What the peer takes from us, and what we offered it."""
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 236)
+        ours, theirs = struct.unpack_from("II", info, 228)
+        return ours, theirs
+
     def wait_behind_hole(self, length: int, timeout: float = PATIENCE) -> None:
-        """Until so many bytes are in memory that cannot be read, since what is before them lacks."""
+        """Until so many bytes are in memory that cannot be read: what is before them is lost."""
         end = time.monotonic() + timeout
         while (now := self._memory()) < length:
             assert time.monotonic() < end, f"{now} bytes in memory, less than {length}"
