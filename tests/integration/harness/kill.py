@@ -45,6 +45,8 @@ PATIENCE = 6.0
 RARE = 4
 # For guardians, and for tasks whose parent has gone.
 SETTLE = 5.0
+# For a checkpoint or a restore.
+TIMEOUT = 12.0
 
 Operation = Literal["dump", "restore"]
 Server = CriuServer | OciServer
@@ -365,8 +367,8 @@ class Rig:
                 shutil.rmtree(self.server.images, ignore_errors=True)
                 leave = who.dump == "leave running"
                 extra = self._failing() if who.dump == "fail" else []
-                return self.server.checkpoint(leave_running=leave, extra=extra, timeout=30)
-            return self.server.restore(timeout=30)
+                return self.server.checkpoint(leave_running=leave, extra=extra, timeout=TIMEOUT)
+            return self.server.restore(timeout=TIMEOUT)
         finally:
             self.server.criu_wrapper = ()
 
@@ -401,9 +403,10 @@ class Rig:
         """Waits for what ends by itself; returns what does not.
 
         That is the guardian, and with a runtime CRIU, which does not mind that the former died.
+        A CRIU that hangs is ended as anybody would do it, with the guardian there.
         """
         left = []
-        for name in (GUARDIAN, "criu") if isinstance(self.server, OciServer) else (GUARDIAN,):
+        for name in ("criu", GUARDIAN) if isinstance(self.server, OciServer) else (GUARDIAN,):
             try:
                 proc.wait_for(lambda name=name: not _processes(name), f"end of {name}", SETTLE)
             except TimeoutError:
@@ -461,7 +464,8 @@ class Rig:
         trouble += self._settle()
         if not result.ok:
             # (The first is there always, where CAP_SYS_RESOURCE is missing.)
-            errors = [e for e in result.lines("Error") if "RLIMIT" not in e] or [result.output]
+            errors = [e for e in result.lines("Error") if "RLIMIT" not in e]
+            errors = [*result.output.splitlines()[:1], *errors, "no reason told"]
             trouble.append(f"no restore ({errors[0].rpartition(': ')[2]})")
             return trouble
         return trouble + self._running(self.server.pids())
@@ -505,6 +509,10 @@ class Rig:
             trouble += self._restorable(tree)
         else:
             outcome = "dies"
+            if who.root and "criu left" in trouble:
+                # It waits for ever for a task that has died, with and without us.
+                trouble.remove("criu left")
+                outcome = "dies, and CRIU hangs"
             trouble += self._dead(tree)
             if not who.root and self._is_infecting(call):
                 outcome += f" {INFECTED}"
