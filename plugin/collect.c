@@ -135,6 +135,11 @@ static int take_socket(
 			"connection %s belongs to another network namespace than the root task's, "
 			"which holdfast cannot save: close it",
 			hf_conn_format(text, &conn));
+	if (known && known->md5)
+		return hf_error_set(err, -EOPNOTSUPP,
+			"connection %s has keys of TCP-MD5 (RFC 2385), which holdfast cannot save: "
+			"close it, or remove the keys",
+			hf_conn_format(text, &conn));
 	ret = set_holders(search, &conn, first, n, err);
 	if (ret == 0)
 		ret = add_conn(search, sock, &conn, err);

@@ -11,14 +11,16 @@
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
 #include "plugin/lock.h"
+#include "plugin/tuples.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
 #include "sys/pidfd.h"
-#include "sys/sock_diag.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
+
+#define LIVE_ATTEMPTS 100 /* of 10 ms */
 
 static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 {
@@ -31,6 +33,25 @@ static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 	restore->lock_was_there = ret == 1;
 	restore->lock_us = hf_now_us() - start;
 	return 0;
+}
+
+/*
+ * The lock would cut off a container that runs: somebody may restore a checkpoint twice. For a
+ * moment after a dump its guardian still holds the sockets.
+ */
+static int refuse_running(int netns, const struct hf_image *image, struct hf_error *err)
+{
+	int n = hf_tuples_live(netns, image, err);
+
+	for (int attempt = 0; n > 0 && attempt < LIVE_ATTEMPTS; attempt++) {
+		usleep(10000);
+		n = hf_tuples_live(netns, image, err);
+	}
+	return n > 0 ? hf_error_set(err, -EBUSY,
+			       "%d of its connections are in use in this network namespace: the "
+			       "container is running already",
+			       n)
+		     : n;
 }
 
 /* Where the connections will live: CRIU's own namespace, or the one that the runtime passed. */
@@ -54,9 +75,11 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_erro
 		/* Not there yet, or not to be told which: the lock is taken when the tasks exist.
 		 */
 		if (netns >= 0)
-			ret = lock(restore, netns, err);
+			ret = refuse_running(netns, &restore->image, err);
 		else if (netns != -ENOENT && netns != -ENOTUNIQ)
 			ret = netns;
+		if (netns >= 0 && ret == 0)
+			ret = lock(restore, netns, err);
 	}
 	if (ret < 0)
 		hf_restore_clear(restore);
@@ -169,37 +192,6 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 	return ret < 0 ? ret : 0;
 }
 
-static bool is_same(const struct hf_conn *conn, const struct hf_diag_socket *sock)
-{
-	return conn->local.port == sock->local.port && conn->peer.port == sock->peer.port &&
-	       conn->family == sock->family &&
-	       memcmp(conn->local.ip, sock->local.ip, sizeof(sock->local.ip)) == 0 &&
-	       memcmp(conn->peer.ip, sock->peer.ip, sizeof(sock->peer.ip)) == 0;
-}
-
-/*
- * Nobody's sockets that have a tuple of ours: what is left of the tasks where they were killed and
- * the guardian of the dump as well. The lock keeps the RST which their end sends from the peer.
- */
-static int clear_remains(const struct target *target, struct hf_error *err)
-{
-	const struct hf_image *image = &target->restore->image;
-	struct hf_diag diag = {0};
-	int ret = hf_sock_diag(target->netns, &diag, err);
-
-	for (size_t i = 0; ret == 0 && i < diag.n; i++) {
-		const struct hf_diag_socket *sock = &diag.sockets[i];
-
-		if (sock->inode != 0 || sock->state == HF_TCP_LISTEN)
-			continue;
-		for (uint32_t k = 0; k < image->n_conns; k++)
-			if (is_same(&image->conns[k], sock))
-				hf_sock_destroy(target->netns, sock);
-	}
-	hf_diag_clear(&diag);
-	return ret;
-}
-
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
@@ -282,7 +274,7 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	if (ret == 0 && !restore->locked)
 		ret = lock(restore, target->netns, err);
 	if (ret == 0)
-		ret = clear_remains(target, err);
+		ret = hf_tuples_clear(target->netns, &restore->image, err);
 	if (ret == 0)
 		ret = rebuild_all(target, err);
 	/* From here on the application goes on, even if we do not. */

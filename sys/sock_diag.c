@@ -34,6 +34,8 @@ static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *att
 		return;
 	if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY)
 		sock->v6only = mnl_attr_get_u8(attr);
+	if (mnl_attr_get_type(attr) == INET_DIAG_MD5SIG)
+		sock->md5 = true;
 	if (mnl_attr_get_type(attr) == INET_DIAG_SHUTDOWN)
 		sock->shutdown = mnl_attr_get_u8(attr) & (HF_SHUTDOWN_RECV | HF_SHUTDOWN_SEND);
 }
@@ -95,6 +97,7 @@ static int list_family(int sock, uint8_t family, struct hf_diag *diag, struct hf
 	request->sdiag_family = family;
 	request->sdiag_protocol = IPPROTO_TCP;
 	request->idiag_states = ~0u;
+	request->idiag_ext = 1 << (INET_DIAG_INFO - 1); /* with it come the keys of TCP-MD5 */
 	return hf_netlink_dump(sock, header, take, restart, &listing, err);
 }
 

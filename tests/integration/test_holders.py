@@ -472,3 +472,22 @@ def test_nested_pid_namespace(w: World) -> None:
         assert w.a.pids() == before
         assert not checks.holdfast_tables(w.net.container)
     w.exchange(a, b)
+
+
+ADD_KEY = """
+_address = struct.pack("=HH4s120x", socket.AF_INET, 0, socket.inet_aton({peer!r}))
+_key = struct.pack("=BBHi", 0, 0, 6, 0) + b"secret".ljust(80, b"\\0")
+conns[{name!r}].sock.setsockopt(socket.IPPROTO_TCP, 14, _address + _key)  # TCP_MD5SIG
+"""
+
+
+def test_md5_keys(w: World) -> None:
+    """Keys are not saved: the peer would throw every unsigned segment away."""
+    a, b = w.pair("other")
+    link = w.link("signed")
+    w.a.run(ADD_KEY.format(name="signed", peer="192.0.2.9"))  # not the peer's: it goes on
+    result = w.a.checkpoint()
+    assert not result.ok
+    assert len(result.lines("Error (holdfast)", f"{w.host}:7500", "TCP-MD5")) == 1, result.log
+    w.exchange(a, b)
+    w.exchange(link.a, link.b)

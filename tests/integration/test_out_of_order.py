@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from harness import matrix
+from harness.criu import Arrangement
+from harness.mode import CHOSEN, MODES
 from harness.net import Netns
-from harness.scenes import WHERES, Link, World, chosen_mode, world
+from harness.scenes import WHERES, Link, World, world
 
 HOLE = 777  # bytes of the lost segment, by which it is known
 BEHIND = 30_000
@@ -57,8 +59,9 @@ def send(link: Link, to_a: bool, to_b: bool) -> None:
 
 @pytest.mark.parametrize("where", WHERES)
 def test_out_of_order(where: str, tmp_path: Path, table: matrix.Matrix) -> None:
-    arrangement = "shared" if where == "shared" else "external"
-    with world(tmp_path, chosen_mode(), arrangement, tcp_agents=True) as w:
+    place, _, options = where.partition("-")
+    arrangement: Arrangement = "shared" if place == "shared" else "external"
+    with world(tmp_path, MODES[options or CHOSEN[0]](), arrangement, tcp_agents=True) as w:
         links = {name: w.link(name) for name in ("to a", "to b", "both", "all lost")}
         lost = links["all lost"]
         lost.lose()

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_PLUGIN_TUPLES_H
+#define HF_PLUGIN_TUPLES_H
+
+/* Which sockets of a network namespace have the addresses and ports of a connection of an image. */
+#include "lib/error.h"
+#include "lib/image.h"
+#include "sys/sock_diag.h"
+
+/* How many of them some file refers to: an application, or a guardian, has them. Or a negative
+ * errno. */
+int hf_tuples_live(int netns, const struct hf_image *image, struct hf_error *err);
+
+/*
+ * Ends those that no file refers to: what is left of tasks that were killed, where the guardian of
+ * the dump was killed as well. Only a lock keeps the RST which that sends from the peer.
+ */
+int hf_tuples_clear(int netns, const struct hf_image *image, struct hf_error *err);
+
+#endif
