@@ -446,6 +446,9 @@ class Rig:
 
     def _dead(self, tree: Sequence[int]) -> list[str]:
         """What is wrong with a container that has ended, by no fault of the checkpoint."""
+        with contextlib.suppress(TimeoutError):
+            # Its children end when they are told of its death.
+            proc.wait_for(lambda: not any(map(proc.alive, tree)), "end of all tasks", SETTLE)
         left = [pid for pid in tree if proc.alive(pid)]
         trouble = [f"{len(left)} of {len(tree)} tasks left"] if left else []
         return trouble + (["lock left"] if self._tables() else [])
