@@ -58,17 +58,17 @@ def printed(request: pytest.FixtureRequest) -> Iterator[None]:
     kill.printed.append(kill.beside(used))
 
 
-@pytest.fixture
-def rig(tmp_path: Path, holdfast_mode: mode.Mode) -> Iterator[Rig]:
-    with Rig(holdfast_mode, tmp_path, tables[0]) as made:
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
+    with Rig(holdfast_mode, tmp_path_factory.mktemp("criu"), tables[0]) as made:
         yield made
 
 
-@pytest.fixture
-def crun_rig(tmp_path: Path, holdfast_mode: mode.Mode) -> Iterator[Rig]:
+@pytest.fixture(scope="module")
+def crun_rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
     if not shutil.which("crun"):
         pytest.skip("needs crun")
-    with Rig(holdfast_mode, tmp_path, tables[0], "crun") as made:
+    with Rig(holdfast_mode, tmp_path_factory.mktemp("crun"), tables[0], "crun") as made:
         yield made
 
 

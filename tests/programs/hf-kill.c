@@ -217,6 +217,8 @@ static bool count(pid_t pid, const struct __ptrace_syscall_info *info)
 	if (the.calls != the.call)
 		return false;
 	report_call("killed", info);
+	if (the.report)
+		fflush(the.report);
 	kill(the.victim ? the.victim : pid, SIGKILL);
 	return true;
 }

@@ -45,6 +45,8 @@ PATIENCE = 6.0
 RARE = 4
 # For guardians, and for tasks whose parent has gone.
 SETTLE = 5.0
+# For a checkpoint or a restore.
+TIMEOUT = 12.0
 
 Operation = Literal["dump", "restore"]
 Server = CriuServer | OciServer
@@ -125,13 +127,13 @@ class Trace:
     @classmethod
     def read(cls, path: Path) -> Trace:
         found = cls()
-        for line in path.read_text().splitlines():
+        for line in path.read_text().splitlines() if path.exists() else []:
             what, *words = line.split()
             if what == "call":
                 found.calls.append(Call.parse(words))
             elif what == "killed":
                 found.killed = Call.parse(words)
-            else:
+            elif what == "calls":
                 found.total = int(words[0])
         return found
 
@@ -210,7 +212,10 @@ class Table:
 
     def summary(self) -> Counter[tuple[str, str, str]]:
         """(operation, who, result) -> moments"""
-        return Counter((m.operation, m.who, m.result) for m in self.moments)
+        numbers = re.compile(r"\d+ (of \d+ )?(tasks|connections)")
+        return Counter(
+            (m.operation, m.who, numbers.sub(r"\2", m.result)) for m in self.moments
+        )
 
     def text(self) -> str:
         """Neighbours to which the same happened are one line."""
@@ -241,16 +246,18 @@ def beside(tables: Sequence[Table]) -> str:
     return "\n".join(lines) + "\n"
 
 
+INFECTED = "of CRIU's code in it"
+FROZEN = "goes on, left frozen by CRIU"
 # What leaves the container as it was before.
 SAME_AGAIN = (
     "goes on",
     "goes on after a good dump",
+    FROZEN,
     "restores",
     "runs",
     "restores again",
     "restores again, CRIU leaves tasks",
 )
-INFECTED = "of CRIU's code in it"
 
 
 # Those of this session, printed at its end.
@@ -360,8 +367,8 @@ class Rig:
                 shutil.rmtree(self.server.images, ignore_errors=True)
                 leave = who.dump == "leave running"
                 extra = self._failing() if who.dump == "fail" else []
-                return self.server.checkpoint(leave_running=leave, extra=extra, timeout=30)
-            return self.server.restore(timeout=30)
+                return self.server.checkpoint(leave_running=leave, extra=extra, timeout=TIMEOUT)
+            return self.server.restore(timeout=TIMEOUT)
         finally:
             self.server.criu_wrapper = ()
 
@@ -396,9 +403,10 @@ class Rig:
         """Waits for what ends by itself; returns what does not.
 
         That is the guardian, and with a runtime CRIU, which does not mind that the former died.
+        A CRIU that hangs is ended as anybody would do it, with the guardian there.
         """
         left = []
-        for name in (GUARDIAN, "criu") if isinstance(self.server, OciServer) else (GUARDIAN,):
+        for name in ("criu", GUARDIAN) if isinstance(self.server, OciServer) else (GUARDIAN,):
             try:
                 proc.wait_for(lambda name=name: not _processes(name), f"end of {name}", SETTLE)
             except TimeoutError:
@@ -438,6 +446,9 @@ class Rig:
 
     def _dead(self, tree: Sequence[int]) -> list[str]:
         """What is wrong with a container that has ended, by no fault of the checkpoint."""
+        with contextlib.suppress(TimeoutError):
+            # Its children end when they are told of its death.
+            proc.wait_for(lambda: not any(map(proc.alive, tree)), "end of all tasks", SETTLE)
         left = [pid for pid in tree if proc.alive(pid)]
         trouble = [f"{len(left)} of {len(tree)} tasks left"] if left else []
         return trouble + (["lock left"] if self._tables() else [])
@@ -456,10 +467,23 @@ class Rig:
         trouble += self._settle()
         if not result.ok:
             # (The first is there always, where CAP_SYS_RESOURCE is missing.)
-            errors = [e for e in result.lines("Error") if "RLIMIT" not in e] or [result.output]
+            errors = [e for e in result.lines("Error") if "RLIMIT" not in e]
+            errors = [*result.output.splitlines()[:1], *errors, "no reason told"]
             trouble.append(f"no restore ({errors[0].rpartition(': ')[2]})")
             return trouble
         return trouble + self._running(self.server.pids())
+
+    def _thaw(self, pid: int) -> bool:
+        """CRIU freezes a runtime's container by its cgroup; only CRIU thaws it."""
+        if not isinstance(self.server, OciServer):
+            return False
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        path = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+        file = Path("/sys/fs/cgroup") / path / "cgroup.freeze"
+        is_frozen = file.exists() and file.read_text().strip() == "1"
+        if is_frozen:
+            file.write_text("0")
+        return is_frozen
 
     def _killed(self, index: int) -> Call | None:
         killed = Trace.read(self.report).killed
@@ -472,8 +496,12 @@ class Rig:
         result = self.run("dump", self._wrapper(who, *trace.options(index)), who)
         call = self._killed(index)
         trouble = self._settle()
+        if who.root and call:
+            proc.wait_for(lambda: not proc.alive(tree[0]), "end of the task that was killed")
         if proc.alive(tree[0]):
             outcome = "goes on" if not result.ok else "goes on after a good dump"
+            if self._thaw(tree[0]):
+                outcome = FROZEN
             trouble += self._running(tree)
             if not proc.alive(tree[0]):
                 outcome = "dies"
@@ -484,8 +512,12 @@ class Rig:
             trouble += self._restorable(tree)
         else:
             outcome = "dies"
+            if who.root and "criu left" in trouble:
+                # It waits for ever for a task that has died, with and without us.
+                trouble.remove("criu left")
+                outcome = "dies, and CRIU hangs"
             trouble += self._dead(tree)
-            if self._is_infecting(call):
+            if not who.root and self._is_infecting(call):
                 outcome += f" {INFECTED}"
             elif not who.root:
                 trouble.append("neither container nor image")

@@ -163,6 +163,10 @@ class OciServer(Closing):
         """Has the runtime remove what it knows of the container, even if it was killed."""
         self._call("delete", "--force", self.id)
         shutil.rmtree(self.work / "state" / self.id, ignore_errors=True)
+        root = self.bundle / "criu-root"  # where crun mounts the root for a restore
+        if root.exists():
+            proc.run(["umount", "--lazy", root])
+            root.rmdir()
 
     def close(self) -> None:
         pids = self.pids()
