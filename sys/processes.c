@@ -174,6 +174,17 @@ bool hf_process_is_stopped(const struct hf_process *process)
 	return process->state == 'T' || process->state == 't';
 }
 
+bool hf_process_is_criu(const struct hf_process *process)
+{
+	return strcmp(process->name, "criu") == 0;
+}
+
+/* The name is that of plugin/guardian.c. */
+bool hf_process_is_guardian(const struct hf_process *process)
+{
+	return strcmp(process->name, "holdfast-guard") == 0;
+}
+
 int hf_process_start(pid_t pid, uint64_t *start)
 {
 	struct hf_process process = {0};
@@ -196,11 +207,12 @@ bool hf_process_holds(pid_t pid, int netns)
 	if (fstat(netns, &wanted) < 0)
 		return false;
 	dir = opendir(path);
-	while (dir && !holds && (entry = readdir(dir)))
+	if (!dir)
+		return errno == EACCES || errno == EPERM;
+	while (!holds && (entry = readdir(dir)))
 		/* The dirfd() of an open DIR is valid. NOLINTNEXTLINE(clang-analyzer-unix.StdC*) */
 		holds = fstatat(dirfd(dir), entry->d_name, &found, 0) == 0 &&
 			found.st_ino == wanted.st_ino && found.st_dev == wanted.st_dev;
-	if (dir)
-		closedir(dir);
+	closedir(dir);
 	return holds;
 }

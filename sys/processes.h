@@ -37,10 +37,14 @@ const struct hf_process *hf_process_find(const struct hf_processes *list, pid_t 
 /* Stopped by a signal or by its tracer. */
 bool hf_process_is_stopped(const struct hf_process *process);
 
+/* By their names: CRIU, or a task that it is just making, and the guardian of a dump or restore. */
+bool hf_process_is_criu(const struct hf_process *process);
+bool hf_process_is_guardian(const struct hf_process *process);
+
 /* When a process started. 0 or a negative errno, without a text. */
 int hf_process_start(pid_t pid, uint64_t *start);
 
-/* True if the process has the namespace of the fd `netns` open. */
+/* True if the process has the namespace of the fd `netns` open, or if we may not look. */
 bool hf_process_holds(pid_t pid, int netns);
 
 #endif
