@@ -9,8 +9,12 @@ static const struct verb {
 	const char *name;
 	int (*run)(int argc, char **argv);
 	const char *usage;
+	const char *purpose;
 } verbs[] = {
-	{"show", hf_verb_show, "show [--json] DIR   what the checkpoint in DIR holds"},
+	{"show", hf_verb_show, "show [--json] DIR", "what the checkpoint in DIR holds"},
+	{"status", hf_verb_status, "status [--json] [--netns PATH]", "the locks that there are"},
+	{"recover", hf_verb_recover, "recover [--dry-run] [--json] [--netns PATH]",
+		"put right what a checkpoint that was killed left behind"},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -18,7 +22,7 @@ static void usage(FILE *to)
 {
 	fprintf(to, "usage: holdfast VERB ...\n\n");
 	for (size_t i = 0; i < N_VERBS; i++)
-		fprintf(to, "  holdfast %s\n", verbs[i].usage);
+		fprintf(to, "  holdfast %s\n      %s\n", verbs[i].usage, verbs[i].purpose);
 	fprintf(to, "  holdfast --version\n  holdfast --help\n");
 }
 

@@ -1,62 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfast show --json */
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-#include <yajl/yajl_gen.h>
-
+#include "cli/json.h"
 #include "cli/show.h"
 #include "lib/tcp_state.h"
 
-/* A string: a key of a map, or an element of an array. */
-static void key(yajl_gen gen, const char *name)
-{
-	yajl_gen_string(gen, (const unsigned char *)name, strlen(name));
-}
-
-static void put_string(yajl_gen gen, const char *name, const char *value)
-{
-	key(gen, name);
-	yajl_gen_string(gen, (const unsigned char *)value, strlen(value));
-}
-
-/* yajl's integers are signed. */
-static void put_number(yajl_gen gen, const char *name, uint64_t value)
-{
-	char text[24];
-	int len = snprintf(text, sizeof(text), "%" PRIu64, value);
-
-	key(gen, name);
-	yajl_gen_number(gen, text, (size_t)len);
-}
-
-static void put_bool(yajl_gen gen, const char *name, bool value)
-{
-	key(gen, name);
-	yajl_gen_bool(gen, value);
-}
-
 static void put_queue(yajl_gen gen, const char *name, const struct hf_queue *queue)
 {
-	key(gen, name);
+	hf_json_text(gen, name);
 	yajl_gen_map_open(gen);
-	put_number(gen, "seq", queue->seq);
-	put_number(gen, "length", queue->len);
+	hf_json_number(gen, "seq", queue->seq);
+	hf_json_number(gen, "length", queue->len);
 	yajl_gen_map_close(gen);
 }
 
 static void put_holders(yajl_gen gen, const struct hf_conn *conn)
 {
-	key(gen, "holders");
+	hf_json_text(gen, "holders");
 	yajl_gen_array_open(gen);
 	for (uint32_t i = 0; i < conn->n_holders; i++) {
 		yajl_gen_map_open(gen);
-		key(gen, "pid");
+		hf_json_text(gen, "pid");
 		yajl_gen_array_open(gen);
 		for (uint32_t level = 0; level < conn->holders[i].levels; level++)
 			yajl_gen_integer(gen, conn->holders[i].pid[level]);
 		yajl_gen_array_close(gen);
-		put_number(gen, "fd", conn->holders[i].fd);
+		hf_json_number(gen, "fd", conn->holders[i].fd);
 		yajl_gen_map_close(gen);
 	}
 	yajl_gen_array_close(gen);
@@ -64,13 +32,13 @@ static void put_holders(yajl_gen gen, const struct hf_conn *conn)
 
 static void put_window(yajl_gen gen, const struct hf_window *window)
 {
-	key(gen, "window");
+	hf_json_text(gen, "window");
 	yajl_gen_map_open(gen);
-	put_number(gen, "snd_wl1", window->snd_wl1);
-	put_number(gen, "snd_wnd", window->snd_wnd);
-	put_number(gen, "max_window", window->max_window);
-	put_number(gen, "rcv_wnd", window->rcv_wnd);
-	put_number(gen, "rcv_wup", window->rcv_wup);
+	hf_json_number(gen, "snd_wl1", window->snd_wl1);
+	hf_json_number(gen, "snd_wnd", window->snd_wnd);
+	hf_json_number(gen, "max_window", window->max_window);
+	hf_json_number(gen, "rcv_wnd", window->rcv_wnd);
+	hf_json_number(gen, "rcv_wup", window->rcv_wup);
 	yajl_gen_map_close(gen);
 }
 
@@ -78,10 +46,10 @@ static void put_options(yajl_gen gen, const struct hf_conn *conn)
 {
 	char text[HF_OPTION_TEXT];
 
-	key(gen, "options");
+	hf_json_text(gen, "options");
 	yajl_gen_array_open(gen);
 	for (uint32_t i = 0; i < conn->n_options; i++)
-		key(gen, hf_option_format(text, &conn->options[i]));
+		hf_json_text(gen, hf_option_format(text, &conn->options[i]));
 	yajl_gen_array_close(gen);
 }
 
@@ -90,37 +58,37 @@ static void put_endpoint(
 {
 	char text[HF_ENDPOINT_TEXT];
 
-	put_string(gen, name, hf_endpoint_format(text, family, endpoint));
+	hf_json_string(gen, name, hf_endpoint_format(text, family, endpoint));
 }
 
 static void put_urgent(yajl_gen gen, const struct hf_conn *conn)
 {
 	if (!conn->urgent.present)
 		return;
-	key(gen, "urgent");
+	hf_json_text(gen, "urgent");
 	yajl_gen_map_open(gen);
-	put_bool(gen, "taken", conn->urgent.taken);
-	put_number(gen, "at", conn->urgent.at);
+	hf_json_bool(gen, "taken", conn->urgent.taken);
+	hf_json_number(gen, "at", conn->urgent.at);
 	yajl_gen_map_close(gen);
 }
 
 static void put_send(yajl_gen gen, const struct hf_conn *conn)
 {
 	put_queue(gen, "send", &conn->send);
-	put_number(gen, "unsent", conn->unsent);
-	put_bool(gen, "fin_unsent", conn->fin_unsent);
+	hf_json_number(gen, "unsent", conn->unsent);
+	hf_json_bool(gen, "fin_unsent", conn->fin_unsent);
 }
 
 static void put_stream(yajl_gen gen, const struct hf_conn *conn)
 {
-	put_number(gen, "mss_clamp", conn->mss_clamp);
-	put_bool(gen, "wscale", conn->has_wscale);
-	put_number(gen, "snd_wscale", conn->snd_wscale);
-	put_number(gen, "rcv_wscale", conn->rcv_wscale);
-	put_bool(gen, "sack", conn->has_sack);
-	put_bool(gen, "timestamps", conn->has_timestamps);
-	put_bool(gen, "usec_timestamps", conn->usec_timestamps);
-	put_number(gen, "timestamp", conn->timestamp);
+	hf_json_number(gen, "mss_clamp", conn->mss_clamp);
+	hf_json_bool(gen, "wscale", conn->has_wscale);
+	hf_json_number(gen, "snd_wscale", conn->snd_wscale);
+	hf_json_number(gen, "rcv_wscale", conn->rcv_wscale);
+	hf_json_bool(gen, "sack", conn->has_sack);
+	hf_json_bool(gen, "timestamps", conn->has_timestamps);
+	hf_json_bool(gen, "usec_timestamps", conn->usec_timestamps);
+	hf_json_number(gen, "timestamp", conn->timestamp);
 	put_window(gen, &conn->window);
 }
 
@@ -130,13 +98,13 @@ static void put_conn(yajl_gen gen, const struct hf_conn *conn)
 	char text[HF_STATE_TEXT];
 
 	yajl_gen_map_open(gen);
-	put_string(gen, "state", hf_show_state(text, conn));
+	hf_json_string(gen, "state", hf_show_state(text, conn));
 	put_endpoint(gen, "local", conn->family, &conn->local);
 	if (row->connected)
 		put_endpoint(gen, "peer", conn->family, &conn->peer);
 	if (conn->state == HF_TCP_LISTEN)
-		put_bool(gen, "v6only", conn->v6only);
-	put_number(gen, "shutdown", conn->shutdown);
+		hf_json_bool(gen, "v6only", conn->v6only);
+	hf_json_number(gen, "shutdown", conn->shutdown);
 	if (row->received)
 		put_queue(gen, "receive", &conn->recv);
 	put_urgent(gen, conn);
@@ -144,7 +112,7 @@ static void put_conn(yajl_gen gen, const struct hf_conn *conn)
 		put_send(gen, conn);
 	if (row->stream)
 		put_stream(gen, conn);
-	put_bool(gen, "reuseaddr", conn->reuseaddr);
+	hf_json_bool(gen, "reuseaddr", conn->reuseaddr);
 	put_options(gen, conn);
 	put_holders(gen, conn);
 	yajl_gen_map_close(gen);
@@ -162,7 +130,7 @@ static enum group group_of(const struct hf_conn *conn)
 static void put_group(
 	yajl_gen gen, const char *name, const struct hf_image *image, enum group group)
 {
-	key(gen, name);
+	hf_json_text(gen, name);
 	yajl_gen_array_open(gen);
 	for (uint32_t i = 0; i < image->n_conns; i++)
 		if (group_of(&image->conns[i]) == group)
@@ -172,13 +140,13 @@ static void put_group(
 
 static void put_pending(yajl_gen gen, const struct hf_image *image)
 {
-	key(gen, "pending");
+	hf_json_text(gen, "pending");
 	yajl_gen_array_open(gen);
 	for (uint32_t i = 0; i < image->n_pending; i++) {
 		const struct hf_pending *pending = &image->pending[i];
 
 		yajl_gen_map_open(gen);
-		put_string(gen, "state", hf_tcp_state_name(pending->state));
+		hf_json_string(gen, "state", hf_tcp_state_name(pending->state));
 		put_endpoint(gen, "local", pending->family, &pending->local);
 		put_endpoint(gen, "peer", pending->family, &pending->peer);
 		yajl_gen_map_close(gen);
@@ -191,12 +159,12 @@ static void put_image(yajl_gen gen, const struct hf_image *image)
 	char id[HF_ID_TEXT];
 
 	yajl_gen_map_open(gen);
-	put_number(gen, "version", image->version);
-	put_string(gen, "id", hf_id_format(id, image->id));
-	put_number(gen, "created", image->created);
-	put_string(gen, "writer", image->writer);
-	put_bool(gen, "netns_shared", image->netns_shared);
-	put_number(gen, "queue_bytes", image->queue_bytes);
+	hf_json_number(gen, "version", image->version);
+	hf_json_string(gen, "id", hf_id_format(id, image->id));
+	hf_json_number(gen, "created", image->created);
+	hf_json_string(gen, "writer", image->writer);
+	hf_json_bool(gen, "netns_shared", image->netns_shared);
+	hf_json_number(gen, "queue_bytes", image->queue_bytes);
 	put_group(gen, "listeners", image, LISTENERS);
 	put_group(gen, "closed", image, CLOSED);
 	put_group(gen, "connections", image, CONNECTIONS);
@@ -206,18 +174,10 @@ static void put_image(yajl_gen gen, const struct hf_image *image)
 
 int hf_show_json(const struct hf_image *image)
 {
-	yajl_gen gen = yajl_gen_alloc(NULL);
-	const unsigned char *buf;
-	size_t len;
-	int ret = -1;
+	yajl_gen gen = hf_json_begin();
 
 	if (!gen)
-		return ret;
-	yajl_gen_config(gen, yajl_gen_beautify, 1);
+		return -1;
 	put_image(gen, image);
-	if (yajl_gen_get_buf(gen, &buf, &len) == yajl_gen_status_ok &&
-		fwrite(buf, 1, len, stdout) == len)
-		ret = 0;
-	yajl_gen_free(gen);
-	return ret;
+	return hf_json_end(gen);
 }

@@ -21,6 +21,7 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 
+#include "lib/lock_sets.h"
 #include "lib/tcp_state.h"
 
 /* libnftnl writes without a bound: this much is free before each message. No message of ours is
@@ -46,32 +47,44 @@ struct field {
 	uint8_t len;
 };
 
-#define V4_SRC   {NFT_PAYLOAD_NETWORK_HEADER, 12, 4}
-#define V4_DST   {NFT_PAYLOAD_NETWORK_HEADER, 16, 4}
-#define V6_SRC   {NFT_PAYLOAD_NETWORK_HEADER, 8, 16}
-#define V6_DST   {NFT_PAYLOAD_NETWORK_HEADER, 24, 16}
-#define SRC_PORT {NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2}
-#define DST_PORT {NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2}
+#define V4_SRC                                                                                     \
+	{                                                                                          \
+		NFT_PAYLOAD_NETWORK_HEADER, 12, 4                                                  \
+	}
+#define V4_DST                                                                                     \
+	{                                                                                          \
+		NFT_PAYLOAD_NETWORK_HEADER, 16, 4                                                  \
+	}
+#define V6_SRC                                                                                     \
+	{                                                                                          \
+		NFT_PAYLOAD_NETWORK_HEADER, 8, 16                                                  \
+	}
+#define V6_DST                                                                                     \
+	{                                                                                          \
+		NFT_PAYLOAD_NETWORK_HEADER, 24, 16                                                 \
+	}
+#define SRC_PORT                                                                                   \
+	{                                                                                          \
+		NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2                                                 \
+	}
+#define DST_PORT                                                                                   \
+	{                                                                                          \
+		NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2                                                 \
+	}
 
-enum set_kind { CONN4, CONN6, LISTEN4, LISTEN6, PORT4, PORT6, N_SETS };
-
-/* One row a set: its key, as found in an inbound and (connections only) in an outbound packet. */
-static const struct set_row {
-	const char *name;
-	uint8_t nfproto;
-	uint8_t address_len; /* 0: the key has no address */
-	bool pair;           /* the key has two addresses and ports: a connection */
+/* How the key of a set is found in an inbound and (connections only) in an outbound packet. */
+static const struct direction {
 	struct field in[MAX_FIELDS];
 	struct field out[MAX_FIELDS];
-} set_rows[N_SETS] = {
-	[CONN4] = {"conn4", NFPROTO_IPV4, 4, true, {V4_SRC, SRC_PORT, V4_DST, DST_PORT},
+} directions[HF_LOCK_SETS] = {
+	[HF_SET_CONN4] = {{V4_SRC, SRC_PORT, V4_DST, DST_PORT},
 		{V4_DST, DST_PORT, V4_SRC, SRC_PORT}},
-	[CONN6] = {"conn6", NFPROTO_IPV6, 16, true, {V6_SRC, SRC_PORT, V6_DST, DST_PORT},
+	[HF_SET_CONN6] = {{V6_SRC, SRC_PORT, V6_DST, DST_PORT},
 		{V6_DST, DST_PORT, V6_SRC, SRC_PORT}},
-	[LISTEN4] = {"listen4", NFPROTO_IPV4, 4, false, {V4_DST, DST_PORT}, {{0}}},
-	[LISTEN6] = {"listen6", NFPROTO_IPV6, 16, false, {V6_DST, DST_PORT}, {{0}}},
-	[PORT4] = {"port4", NFPROTO_IPV4, 0, false, {DST_PORT}, {{0}}},
-	[PORT6] = {"port6", NFPROTO_IPV6, 0, false, {DST_PORT}, {{0}}},
+	[HF_SET_LISTEN4] = {{V4_DST, DST_PORT}, {{0}}},
+	[HF_SET_LISTEN6] = {{V6_DST, DST_PORT}, {{0}}},
+	[HF_SET_PORT4] = {{DST_PORT}, {{0}}},
+	[HF_SET_PORT6] = {{DST_PORT}, {{0}}},
 };
 
 struct key {
@@ -89,7 +102,7 @@ struct builder {
 	struct hf_batch *batch;
 	char table[HF_TABLE_NAME];
 	uint32_t seq;
-	struct key_list lists[N_SETS];
+	struct key_list lists[HF_LOCK_SETS];
 };
 
 static int no_memory(struct hf_error *err)
@@ -182,7 +195,7 @@ static int add_chain(struct builder *builder, const char *name, uint32_t hook, s
 	return ret < 0 ? no_memory(err) : 0;
 }
 
-static uint32_t key_type(const struct set_row *row)
+static uint32_t key_type(const struct hf_lock_set *row)
 {
 	uint32_t address = row->nfproto == NFPROTO_IPV4 ? NFT_TYPE_IPV4 : NFT_TYPE_IPV6;
 	uint32_t one = row->address_len ? address << NFT_TYPE_BITS | NFT_TYPE_PORT : NFT_TYPE_PORT;
@@ -190,14 +203,9 @@ static uint32_t key_type(const struct set_row *row)
 	return row->pair ? one << 2 * NFT_TYPE_BITS | one : one;
 }
 
-static uint32_t key_len(const struct set_row *row)
+static int add_set(struct builder *builder, enum hf_lock_set_kind kind, struct hf_error *err)
 {
-	return (row->address_len + 4u) * (row->pair ? 2 : 1); /* a port takes a 32-bit word */
-}
-
-static int add_set(struct builder *builder, enum set_kind kind, struct hf_error *err)
-{
-	const struct set_row *row = &set_rows[kind];
+	const struct hf_lock_set *row = &hf_lock_sets[kind];
 	struct nftnl_set *set = nftnl_set_alloc();
 	struct nlmsghdr *header = start(builder, NFT_MSG_NEWSET, NLM_F_CREATE);
 	int ret = -ENOMEM;
@@ -208,7 +216,7 @@ static int add_set(struct builder *builder, enum set_kind kind, struct hf_error 
 		nftnl_set_set_u32(set, NFTNL_SET_FAMILY, NFPROTO_INET);
 		nftnl_set_set_u32(set, NFTNL_SET_ID, kind + 1u);
 		nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, key_type(row));
-		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, key_len(row));
+		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, hf_lock_key_len(row));
 		/* With its size declared the kernel takes a fixed hash table, which fills faster.
 		 */
 		nftnl_set_set_u32(set, NFTNL_SET_DESC_SIZE, builder->lists[kind].n);
@@ -221,8 +229,8 @@ static int add_set(struct builder *builder, enum set_kind kind, struct hf_error 
 	return ret < 0 ? no_memory(err) : 0;
 }
 
-static int add_elements_message(struct builder *builder, enum set_kind kind, const struct key *keys,
-	uint32_t n, struct hf_error *err)
+static int add_elements_message(struct builder *builder, enum hf_lock_set_kind kind,
+	const struct key *keys, uint32_t n, struct hf_error *err)
 {
 	struct nftnl_set *set = nftnl_set_alloc();
 	struct nlmsghdr *header = start(builder, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
@@ -231,7 +239,7 @@ static int add_elements_message(struct builder *builder, enum set_kind kind, con
 	if (!set || !header)
 		goto out;
 	nftnl_set_set_str(set, NFTNL_SET_TABLE, builder->table);
-	nftnl_set_set_str(set, NFTNL_SET_NAME, set_rows[kind].name);
+	nftnl_set_set_str(set, NFTNL_SET_NAME, hf_lock_sets[kind].name);
 	nftnl_set_set_u32(set, NFTNL_SET_ID, kind + 1u);
 	for (uint32_t i = 0; i < n; i++) {
 		struct nftnl_set_elem *element = nftnl_set_elem_alloc();
@@ -254,7 +262,7 @@ out:
 	return ret < 0 ? no_memory(err) : 0;
 }
 
-static int add_elements(struct builder *builder, enum set_kind kind, struct hf_error *err)
+static int add_elements(struct builder *builder, enum hf_lock_set_kind kind, struct hf_error *err)
 {
 	const struct key_list *list = &builder->lists[kind];
 
@@ -341,7 +349,8 @@ static void match_new_syn(struct rule *rule)
 	compare(rule, &syn, 1);
 }
 
-static void lookup(struct rule *rule, enum set_kind kind, const struct field fields[MAX_FIELDS])
+static void lookup(
+	struct rule *rule, enum hf_lock_set_kind kind, const struct field fields[MAX_FIELDS])
 {
 	uint32_t reg = NFT_REG32_00;
 	struct nftnl_expr *expr;
@@ -354,7 +363,7 @@ static void lookup(struct rule *rule, enum set_kind kind, const struct field fie
 	if (!expr)
 		return;
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
-	nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, set_rows[kind].name);
+	nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, hf_lock_sets[kind].name);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_SET_ID, kind + 1u);
 }
 
@@ -422,9 +431,9 @@ static int add_loopback_rule(struct builder *builder, struct hf_error *err)
 }
 
 static int add_drop_rule(
-	struct builder *builder, enum set_kind kind, bool outbound, struct hf_error *err)
+	struct builder *builder, enum hf_lock_set_kind kind, bool outbound, struct hf_error *err)
 {
-	const struct set_row *row = &set_rows[kind];
+	const struct hf_lock_set *row = &hf_lock_sets[kind];
 	const uint8_t tcp = IPPROTO_TCP;
 	struct rule rule;
 
@@ -435,12 +444,12 @@ static int add_drop_rule(
 	compare(&rule, &tcp, 1);
 	if (!row->pair)
 		match_new_syn(&rule);
-	lookup(&rule, kind, outbound ? row->out : row->in);
+	lookup(&rule, kind, outbound ? directions[kind].out : directions[kind].in);
 	verdict(&rule, NF_DROP);
 	return end_rule(&rule, builder, err);
 }
 
-static uint8_t *put_address(uint8_t *at, const struct set_row *row, enum hf_family family,
+static uint8_t *put_address(uint8_t *at, const struct hf_lock_set *row, enum hf_family family,
 	const struct hf_endpoint *from)
 {
 	/* The IPv4 part of an IPv4-mapped address is its end. */
@@ -471,26 +480,26 @@ static struct key *new_key(struct key_list *list)
 
 static int take_conn(struct builder *builder, const struct hf_conn *conn)
 {
-	enum set_kind kind = hf_conn_is_ipv4_on_wire(conn) ? CONN4 : CONN6;
+	enum hf_lock_set_kind kind = hf_conn_is_ipv4_on_wire(conn) ? HF_SET_CONN4 : HF_SET_CONN6;
 	struct key *key = new_key(&builder->lists[kind]);
 	uint8_t *at;
 
 	if (!key)
 		return -ENOMEM;
-	at = put_address(key->bytes, &set_rows[kind], conn->family, &conn->peer);
-	at = put_address(at, &set_rows[kind], conn->family, &conn->local);
+	at = put_address(key->bytes, &hf_lock_sets[kind], conn->family, &conn->peer);
+	at = put_address(at, &hf_lock_sets[kind], conn->family, &conn->local);
 	key->len = (uint8_t)(at - key->bytes);
 	return 0;
 }
 
 static int take_listener_in(
-	struct builder *builder, enum set_kind kind, const struct hf_conn *listener)
+	struct builder *builder, enum hf_lock_set_kind kind, const struct hf_conn *listener)
 {
 	struct key *key = new_key(&builder->lists[kind]);
 
 	if (!key)
 		return -ENOMEM;
-	key->len = (uint8_t)(put_address(key->bytes, &set_rows[kind], listener->family,
+	key->len = (uint8_t)(put_address(key->bytes, &hf_lock_sets[kind], listener->family,
 				     &listener->local) -
 			     key->bytes);
 	return 0;
@@ -503,12 +512,13 @@ static int take_listener(struct builder *builder, const struct hf_conn *listener
 	int ret;
 
 	if (listener->family == HF_FAMILY_IPV4)
-		return take_listener_in(builder, everywhere ? PORT4 : LISTEN4, listener);
+		return take_listener_in(
+			builder, everywhere ? HF_SET_PORT4 : HF_SET_LISTEN4, listener);
 	if (hf_endpoint_is_v4_mapped(&listener->local))
-		return take_listener_in(builder, LISTEN4, listener);
-	ret = take_listener_in(builder, everywhere ? PORT6 : LISTEN6, listener);
+		return take_listener_in(builder, HF_SET_LISTEN4, listener);
+	ret = take_listener_in(builder, everywhere ? HF_SET_PORT6 : HF_SET_LISTEN6, listener);
 	if (ret == 0 && everywhere && !listener->v6only)
-		ret = take_listener_in(builder, PORT4, listener);
+		ret = take_listener_in(builder, HF_SET_PORT4, listener);
 	return ret;
 }
 
@@ -542,7 +552,7 @@ static int add_everything(struct builder *builder, const struct hf_lock *lock, s
 		ret = add_mark_rule(builder, "output", HF_MARK_MUTE, NF_DROP, err);
 	if (ret == 0)
 		ret = add_loopback_rule(builder, err);
-	for (int kind = 0; kind < N_SETS && ret == 0; kind++) {
+	for (int kind = 0; kind < HF_LOCK_SETS && ret == 0; kind++) {
 		if (builder->lists[kind].n == 0)
 			continue;
 		ret = add_set(builder, kind, err);
@@ -550,7 +560,7 @@ static int add_everything(struct builder *builder, const struct hf_lock *lock, s
 			ret = add_elements(builder, kind, err);
 		if (ret == 0)
 			ret = add_drop_rule(builder, kind, false, err);
-		if (ret == 0 && set_rows[kind].pair)
+		if (ret == 0 && hf_lock_sets[kind].pair)
 			ret = add_drop_rule(builder, kind, true, err);
 	}
 	return ret;
@@ -602,7 +612,7 @@ int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct
 		ret = add_everything(&builder, lock, err);
 	if (ret == 0)
 		ret = end(&builder, last_message(batch), err);
-	for (int kind = 0; kind < N_SETS; kind++)
+	for (int kind = 0; kind < HF_LOCK_SETS; kind++)
 		free(builder.lists[kind].keys);
 	return ret;
 }

@@ -2,10 +2,12 @@
 #ifndef HF_SYS_NET_LOCK_H
 #define HF_SYS_NET_LOCK_H
 
-/* The lock of lib/lock_rules.h, taken and removed in a network namespace. */
+/* The lock of lib/lock_rules.h, taken, removed and listed in a network namespace. */
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/lock_read.h"
 #include "lib/lock_rules.h"
 
 /*
@@ -25,5 +27,14 @@ int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
  * membarrier(2), or where the kernel refuses that (nohz_full) by closing a packet socket.
  */
 int hf_net_lock_barrier(struct hf_error *err);
+
+struct hf_lock_list {
+	struct hf_lock_view *locks; /* owned, sorted by hf_lock_view_sort() */
+	size_t n;
+};
+
+/* Lists the locks into *list, zeroed before. Nothing is kept on failure. */
+int hf_net_locks(int netns, struct hf_lock_list *list, struct hf_error *err);
+void hf_lock_list_clear(struct hf_lock_list *list);
 
 #endif

@@ -72,6 +72,17 @@ static bool is_netns(int fd)
 	       ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET;
 }
 
+int hf_netns_open_path(const char *path, struct hf_error *err)
+{
+	hf_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return hf_error_sys(err, -errno, "cannot open %s", path);
+	if (!is_netns(fd))
+		return hf_error_set(err, -EINVAL, "%s is not a network namespace", path);
+	return hf_steal_fd(&fd);
+}
+
 int hf_netns_inherited(struct hf_error *err)
 {
 	hf_autoclose int own = hf_netns_open(0, err);

@@ -14,6 +14,9 @@
 /* Opens the namespace of a task (0: our own). Returns the fd or a negative errno. */
 int hf_netns_open(pid_t pid, struct hf_error *err);
 
+/* Opens the namespace that a file names, as in /run/netns. -EINVAL: it is none. */
+int hf_netns_open_path(const char *path, struct hf_error *err);
+
 /* The namespace's inode, into *inode. */
 int hf_netns_inode(int netns, uint64_t *inode, struct hf_error *err);
 

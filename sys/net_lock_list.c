@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <linux/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "sys/net_lock.h"
+#include "sys/netlink.h"
+
+static int callback_result(int ret)
+{
+	if (ret >= 0)
+		return MNL_CB_OK;
+	errno = -ret;
+	return MNL_CB_ERROR;
+}
+
+static int take_table(const struct nlmsghdr *header, void *context)
+{
+	struct hf_lock_list *list = context;
+	struct hf_lock_view view, *grown;
+	int ret = hf_lock_read_table(header, &view);
+
+	if (ret <= 0)
+		return callback_result(ret);
+	/* There are few. */
+	grown = realloc(list->locks, (list->n + 1) * sizeof(*grown));
+	if (!grown)
+		return callback_result(-ENOMEM);
+	list->locks = grown;
+	list->locks[list->n++] = view;
+	return MNL_CB_OK;
+}
+
+static void restart_tables(void *context)
+{
+	hf_lock_list_clear(context);
+}
+
+static int take_rule(const struct nlmsghdr *header, void *context)
+{
+	return callback_result(hf_lock_read_rule(header, context));
+}
+
+static void restart_rules(void *context)
+{
+	struct hf_lock_view *view = context;
+
+	view->packets = view->bytes = 0;
+}
+
+/* The elements of one set; those before `keep` are of another set. */
+struct elements {
+	struct hf_lock_view *view;
+	enum hf_lock_set_kind kind;
+	struct hf_lock_keys *keys;
+	uint32_t keep;
+};
+
+static int take_elements(const struct nlmsghdr *header, void *context)
+{
+	const struct elements *elements = context;
+
+	return callback_result(hf_lock_read_elements(header, elements->kind, elements->view));
+}
+
+static void restart_elements(void *context)
+{
+	const struct elements *elements = context;
+
+	elements->keys->n = elements->keep;
+}
+
+static int dump(int sock, const struct nlmsghdr *request, mnl_cb_t each, void (*restart)(void *),
+	void *context, struct hf_error *err)
+{
+	if (!request)
+		return hf_error_sys(err, -ENOMEM, "cannot ask nftables");
+	return hf_netlink_dump(sock, request, each, restart, context, err);
+}
+
+static int read_sets(int sock, struct hf_lock_view *view, struct hf_error *err)
+{
+	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
+
+	for (int kind = 0; kind < HF_LOCK_SETS; kind++) {
+		struct hf_lock_keys *keys =
+			hf_lock_sets[kind].pair ? &view->conns : &view->listeners;
+		struct elements elements = {view, kind, keys, keys->n};
+		struct hf_error why = HF_ERROR_INIT;
+		int ret = dump(sock, hf_lock_ask_elements(buf, view->id, kind), take_elements,
+			restart_elements, &elements, &why);
+
+		/* A lock has those sets that hold something. */
+		if (ret < 0 && ret != -ENOENT)
+			return hf_error_set(err, ret, "%s", why.text);
+	}
+	hf_lock_view_sort(view);
+	return 0;
+}
+
+int hf_net_locks(int netns, struct hf_lock_list *list, struct hf_error *err)
+{
+	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
+	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
+	int ret = sock;
+
+	if (ret >= 0)
+		ret = dump(sock, hf_lock_ask_tables(buf), take_table, restart_tables, list, err);
+	for (size_t i = 0; ret == 0 && i < list->n; i++) {
+		struct hf_lock_view *view = &list->locks[i];
+
+		ret = dump(sock, hf_lock_ask_rules(buf, view->id), take_rule, restart_rules, view,
+			err);
+		if (ret == 0)
+			ret = read_sets(sock, view, err);
+	}
+	if (ret < 0)
+		hf_lock_list_clear(list);
+	return ret < 0 ? hf_error_context(err, ret, "cannot list the locks") : 0;
+}
+
+void hf_lock_list_clear(struct hf_lock_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		hf_lock_view_clear(&list->locks[i]);
+	free(list->locks);
+	memset(list, 0, sizeof(*list));
+}
