@@ -74,10 +74,10 @@ static bool parse_name(const char *name, uint8_t id[HF_ID_SIZE])
 {
 	size_t prefix = strlen(HF_TABLE_PREFIX);
 
-	if (strncmp(name, HF_TABLE_PREFIX, prefix) != 0 || strlen(name) != prefix + 2u * HF_ID_SIZE)
+	if (strncmp(name, HF_TABLE_PREFIX, prefix) != 0 || strlen(name) != prefix + HF_ID_TEXT - 1)
 		return false;
 	name += prefix;
-	for (int i = 0; i < HF_ID_SIZE; i++) {
+	for (size_t i = 0; i < HF_ID_SIZE; i++) {
 		int high = hex_digit(name[2 * i]), low = hex_digit(name[2 * i + 1]);
 
 		if (high < 0 || low < 0)

@@ -47,30 +47,12 @@ struct field {
 	uint8_t len;
 };
 
-#define V4_SRC                                                                                     \
-	{                                                                                          \
-		NFT_PAYLOAD_NETWORK_HEADER, 12, 4                                                  \
-	}
-#define V4_DST                                                                                     \
-	{                                                                                          \
-		NFT_PAYLOAD_NETWORK_HEADER, 16, 4                                                  \
-	}
-#define V6_SRC                                                                                     \
-	{                                                                                          \
-		NFT_PAYLOAD_NETWORK_HEADER, 8, 16                                                  \
-	}
-#define V6_DST                                                                                     \
-	{                                                                                          \
-		NFT_PAYLOAD_NETWORK_HEADER, 24, 16                                                 \
-	}
-#define SRC_PORT                                                                                   \
-	{                                                                                          \
-		NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2                                                 \
-	}
-#define DST_PORT                                                                                   \
-	{                                                                                          \
-		NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2                                                 \
-	}
+#define V4_SRC   {NFT_PAYLOAD_NETWORK_HEADER, 12, 4}
+#define V4_DST   {NFT_PAYLOAD_NETWORK_HEADER, 16, 4}
+#define V6_SRC   {NFT_PAYLOAD_NETWORK_HEADER, 8, 16}
+#define V6_DST   {NFT_PAYLOAD_NETWORK_HEADER, 24, 16}
+#define SRC_PORT {NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2}
+#define DST_PORT {NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2}
 
 /* How the key of a set is found in an inbound and (connections only) in an outbound packet. */
 static const struct direction {

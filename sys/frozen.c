@@ -107,7 +107,7 @@ static int look_at(struct search *search, const struct hf_process *process, int 
 		frozen.netns = netns_of(sock, process);
 		ret = add_frozen(search->list, &frozen, &conn);
 		if (frozen.fd < 0)
-			sock = -1;
+			(void)hf_steal_fd(&sock); /* the list has it */
 	} else if (hf_get_int(sock, SOL_SOCKET, SO_REUSEADDR, &reuse) == 0 && reuse) {
 		hf_tcp_identify(sock, &conn, NULL);
 		if (conn.local.port)
