@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,20 @@ from harness import checks, proc
 from harness.agent import AgentTask, PeerAgent
 from harness.arrangements import make_server
 from harness.cases import Connect, Serve, finish
-from harness.left import dump, holdfast, kill, locks, reuseaddr, set_repair, stop, the_lock
+from harness.left import (
+    comm,
+    dump,
+    holdfast,
+    kill,
+    locks,
+    reuseaddr,
+    set_repair,
+    stop,
+    the_lock,
+)
 from harness.mode import Mode
 from harness.net import Netns, Network
 from harness.peer import Peer
-from harness.programs import builddir
 
 CONNS = ["idle*2", "echo*2", "source,rate=1M", "sink,rate=1M", "duplex,rate=1M"]
 N_CONNS = 7
@@ -167,24 +178,59 @@ def test_busy(
         finish(peer)
 
 
+def traced_criu() -> list[int]:
+    """That of strace, if it runs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            pid = int(path.parent.name)
+            status = (path.parent / "status").read_text()
+            tracer = re.search(r"^TracerPid:\t(\d+)$", status, re.M)
+            if path.read_text() == "criu\n" and tracer and comm(int(tracer[1])) == "strace":
+                found.append(pid)
+    return found
+
+
+def strace(report: Path, *options: str) -> list[str]:
+    """Of CRIU's own process, without those that it makes."""
+    return ["strace", "-qq", "-o", str(report), "-e", "trace=setsockopt", *options]
+
+
 def test_restore_under_an_old_lock(
     tmp_path: Path, net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode
 ) -> None:
-    """The lock is that of a dump which is over, but a restore is going on."""
+    """The CRIU that took the lock is gone, and connections are there: another one makes them."""
     ns = net.container
     server = serve("criu-external", holdfast_mode)
-    script = tmp_path / "look"
-    found = tmp_path / "found"
-    script.write_text(
-        f"#!/bin/sh\n{builddir()}/holdfast recover --netns {ns.path}"
-        f" >>{found}.$CRTOOLS_SCRIPT_ACTION\n"
-    )
-    script.chmod(0o755)
-    with connect(CONNS, patience=15) as peer:
+    report = tmp_path / "calls"
+    with connect(CONNS, patience=20) as peer, ThreadPoolExecutor(1) as pool:
         server.checkpoint().check()
-        server.restore(extra=["--action-script", str(script)]).check()
-        said = "".join(path.read_text() for path in tmp_path.glob("found.*"))
-        assert "left alone" in said and "removed" not in said and "taken out" not in said
+        server.criu_wrapper = strace(report)
+        server.restore().check()
+        calls = report.read_text().splitlines()
+        last = max(i for i, call in enumerate(calls) if "TCP_REPAIR_WINDOW" in call)
+        server.criu_wrapper = ()
+        server.checkpoint().check()
+        assert the_lock(ns)["situation"] == "waiting"
+        report.write_text("")
+        server.criu_wrapper = strace(report, "-e", f"inject=setsockopt:signal=STOP:when={last}")
+        restore = pool.submit(server.restore)
+        try:
+            proc.wait_for(lambda: "stopped by SIGSTOP" in report.read_text(), "CRIU stops")
+            lock = the_lock(ns)
+            assert (lock["situation"], comm(lock["busy_pid"])) == ("busy", "holdfast-guard")
+            assert lock["open"] > 0 and not lock["owner"]["runs"]
+            frozen = len(checks.repair_sockets(proc.tree(os.getpid())))
+            assert frozen > 0
+            said = holdfast("recover", "--json", "--netns", ns.path)
+            assert said.rc == 0
+            outcomes = [one["outcome"] for one in said.json["sockets"] + said.json["locks"]]
+            assert set(outcomes) == {"left alone"} and len(outcomes) > 1
+            assert the_lock(ns)["id"] == lock["id"]
+        finally:
+            for pid in traced_criu():
+                os.kill(pid, signal.SIGCONT)
+        restore.result(60).check()
         finish(peer)
 
 
