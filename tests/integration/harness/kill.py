@@ -43,6 +43,8 @@ CONNS = [
 PATIENCE = 6.0
 # A call that is made no more often than this serves to find others.
 RARE = 4
+# A run without a part that matters more than others.
+SHORT = 200
 # For guardians, and for tasks whose parent has gone.
 SETTLE = 5.0
 # For a checkpoint or a restore.
@@ -174,6 +176,8 @@ def spread(first: int, last: int, count: int) -> list[int]:
 
 def choose(trace: Trace, count: int, whole: float = 0.3) -> list[int]:
     """Moments: most of them where the connections are handled and at the end."""
+    if trace.total <= SHORT:
+        return spread(1, trace.total, count)
     first, last = trace.window()
     everywhere, end = round(count * whole), round(count * 0.25)
     dense = count - everywhere - end
