@@ -13,7 +13,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -45,14 +44,6 @@ RUNTIME_CASES: list[tuple[Operation, Who, float]] = [
 
 # Those of this session: what the plugin and what CRIU's own support came to.
 tables = [Table("holdfast"), Table("stock")]
-
-# What nobody does as yet when the guardian alone is killed, after a dump that the tasks survive.
-LOCK_LEFT = pytest.mark.xfail(reason="the lock stays until somebody removes it", strict=False)
-
-
-def params(cases: list[tuple[Operation, Who, float]]) -> list[Any]:
-    known = (kill.GUARDIAN_LEAVING, kill.GUARDIAN_FAILING)
-    return [pytest.param(*case, marks=[LOCK_LEFT] if case[1] in known else []) for case in cases]
 
 
 def names(cases: list[tuple[Operation, Who, float]]) -> list[str]:
@@ -89,12 +80,12 @@ def check(rig: Rig, operation: Operation, who: Who, part: float) -> None:
     assert not bad, "\n".join(bad)
 
 
-@pytest.mark.parametrize("operation, who, part", params(CASES), ids=names(CASES))
+@pytest.mark.parametrize("operation, who, part", CASES, ids=names(CASES))
 def test_killed(rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(rig, operation, who, part)
 
 
-@pytest.mark.parametrize("operation, who, part", params(RUNTIME_CASES), ids=names(RUNTIME_CASES))
+@pytest.mark.parametrize("operation, who, part", RUNTIME_CASES, ids=names(RUNTIME_CASES))
 def test_killed_in_a_runtime(crun_rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(crun_rig, operation, who, part)
 

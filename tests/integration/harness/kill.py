@@ -27,7 +27,7 @@ from .mode import Mode
 from .net import Network
 from .oci import OciServer
 from .peer import Peer
-from .programs import program
+from .programs import builddir, program
 
 GUARDIAN = "holdfast-guard"
 # Every kind of stream, each connection held by a child of the server as well; limited, so that
@@ -429,6 +429,11 @@ class Rig:
         words = ["ss", "-Htn", "state", "connected", "exclude", "time-wait"]
         return len(self.net.container.run(*words).check().output.splitlines())
 
+    def _recover(self) -> None:
+        """Nobody watches the guardian: what it leaves when it alone is killed is mended by hand."""
+        command = [builddir() / "holdfast", "recover", "--netns", self.net.container.path]
+        proc.run(command).check()
+
     def _running(self, pids: Sequence[int]) -> list[str]:
         """What is wrong with a container that should run on."""
         trouble = []
@@ -504,6 +509,9 @@ class Rig:
             proc.wait_for(lambda: not proc.alive(tree[0]), "end of the task that was killed")
         if proc.alive(tree[0]):
             outcome = "goes on" if not result.ok else "goes on after a good dump"
+            if who in (GUARDIAN_LEAVING, GUARDIAN_FAILING) and self._tables():
+                self._recover()
+                outcome = "goes on after holdfast recover"
             if self._thaw(tree[0]):
                 outcome = FROZEN
             trouble += self._running(tree)
