@@ -149,7 +149,7 @@ static void print_lock(const struct hf_found_lock *lock, const struct item *item
 {
 	char id[HF_ID_TEXT], age[HF_FOUND_TEXT], owner[HF_FOUND_TEXT];
 
-	printf("lock %s in %s, of a %s, %s old, %" PRIu32 " connections: ",
+	printf("lock %s in %s (%s; age %s; %" PRIu32 " connections): ",
 		hf_id_format(id, lock->view.id), lock->netns->path,
 		hf_found_owner_text(owner, lock), hf_found_age_text(age, lock), lock->view.conns.n);
 	if (lock->situation == HF_LOCK_BUSY)

@@ -86,7 +86,7 @@ def test_both_killed(
             assert len(lines) == 3
             assert sum(" in repair mode: would be taken out of it" in line for line in lines[:2]) == 2
             assert lines[2].startswith(f"lock {lock['id']} ")
-            assert lines[2].endswith(f" {N_CONNS} connections: stale, would be removed")
+            assert lines[2].endswith(f" {N_CONNS} connections): stale, would be removed")
             said = holdfast("recover", "--dry-run", "--json", "--netns", ns.path)
             assert said.rc == 3 and said.json["dry_run"] is True
             assert [sock["outcome"] for sock in said.json["sockets"]] == ["to do"] * 2
@@ -372,7 +372,7 @@ def test_being_made(net: Network, how: str) -> None:
             (line,) = recover(ns)[:-1]
             assert line.endswith(f": left alone, criu (pid {pids['criu']}) is busy")
             assert checks.repair_sockets([int(pids["ready"])])
-            os.kill(int(pids["criu"]), signal.SIGKILL)
+            kill(int(pids["criu"]))
             (line,) = recover(ns)
             assert ": taken out of it, " in line
             assert not checks.repair_sockets([int(pids["ready"])])
