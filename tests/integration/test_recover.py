@@ -336,7 +336,8 @@ def test_traced(net: Network, pair: tuple[AgentTask, PeerAgent]) -> None:
     exchange(pair)
 
 
-# A runtime, CRIU and a task which it makes: CRIU's child, or as runc has it the runtime's.
+# A runtime, CRIU and a task which it makes: CRIU's child, or as runc has it the runtime's; or the
+# runtime has gone.
 MAKING = """
 import ctypes, os, socket, sys, time
 def name(what): ctypes.CDLL(None).prctl(15, what, 0, 0, 0)
@@ -355,12 +356,13 @@ if pid == 0:
     time.sleep(60)
 time.sleep(0.05)
 print("criu", pid, flush=True)
+if sys.argv[1] == "orphan": sys.exit()
 if sibling and os.fork() == 0: task()
 time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("how", ["child", "sibling"])
+@pytest.mark.parametrize("how", ["child", "sibling", "orphan"])
 def test_being_made(net: Network, how: str) -> None:
     """Restored by CRIU itself, without our lock: not stopped, not traced, and not to be touched."""
     ns = net.container
