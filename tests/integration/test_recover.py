@@ -371,6 +371,8 @@ def test_being_made(net: Network, how: str) -> None:
         assert runtime.stdout
         try:
             pids = dict(runtime.stdout.readline().split() for _ in range(2))
+            if how == "orphan":
+                runtime.wait(10)
             (line,) = recover(ns)[:-1]
             assert line.endswith(f": left alone, criu (pid {pids['criu']}) is busy")
             assert checks.repair_sockets([int(pids["ready"])])
