@@ -16,6 +16,7 @@
 #include "plugin/quiet.h"
 #include "sys/net_lock.h"
 #include "sys/pidfd.h"
+#include "sys/processes.h"
 
 enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
 
@@ -69,7 +70,7 @@ static void silence_all(const struct guard *guard)
 static void unlock(const struct guard *guard)
 {
 	if (hf_net_unlock(guard->guarded->netns, guard->guarded->id, NULL) < 0)
-		report(guard, "the lock could not be removed: remove it by hand with nft");
+		report(guard, "the lock could not be removed: run holdfast recover");
 }
 
 static void kill_all(const struct guard *guard)
@@ -194,7 +195,7 @@ static void run(const struct guard *guard)
 		keep[n++] = guard->tasks[i].fd;
 	for (uint32_t i = 0; i < guarded->n; i++)
 		keep[n++] = guarded->socks[i].fd;
-	if (hf_become_quiet("holdfast-guard", keep, n) < 0)
+	if (hf_become_quiet(HF_GUARDIAN_NAME, keep, n) < 0)
 		_exit(1);
 	free(keep);
 	/* When CRIU dies, every moment counts. */

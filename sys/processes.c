@@ -182,7 +182,7 @@ bool hf_process_is_criu(const struct hf_process *process)
 /* The name is that of plugin/guardian.c. */
 bool hf_process_is_guardian(const struct hf_process *process)
 {
-	return strcmp(process->name, "holdfast-guard") == 0;
+	return strcmp(process->name, HF_GUARDIAN_NAME) == 0;
 }
 
 int hf_process_start(pid_t pid, uint64_t *start)

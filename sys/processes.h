@@ -10,6 +10,9 @@
 
 #include "lib/error.h"
 
+/* What the guardian process of a dump or restore is called. */
+#define HF_GUARDIAN_NAME "holdfast-guard"
+
 struct hf_process {
 	pid_t pid; /* as seen here */
 	pid_t parent;
