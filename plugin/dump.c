@@ -73,7 +73,7 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 		ret = hf_sock_options_read(dump->socks[i], &dump->options, conn, err);
 	if (ret == 0)
 		ret = hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
-	if (!row->connected) {
+	if (ret == 0 && !row->connected) {
 		hf_close_fd(&dump->socks[i]);
 		dump->socks[i] = -1;
 	}
@@ -166,6 +166,23 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 	return hf_guardian_start(&dump->guardian, &guarded, err);
 }
 
+/* What a reading that failed may have left changed; it has not always been able to undo that. */
+static int thaw_all(const struct hf_dump *dump, struct hf_error *err)
+{
+	int first = 0;
+
+	hf_tcp_give_back(dump->borrowed);
+	for (uint32_t i = 0; i < dump->image.n_conns; i++) {
+		const struct hf_conn *conn = &dump->image.conns[i];
+		int ret = 0;
+
+		if (dump->socks[i] >= 0 && hf_tcp_row(conn->state, conn->closed)->connected)
+			ret = hf_tcp_thaw(dump->socks[i], conn->reuseaddr, first ? NULL : err);
+		first = first ? first : ret;
+	}
+	return first;
+}
+
 int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_config *config,
 	struct hf_error *err)
 {
@@ -227,10 +244,10 @@ static void free_all(struct hf_dump *dump)
  * tasks. */
 static int commit(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret;
+	int ret = hf_guardian_commit(&dump->guardian, err);
 
-	if (hf_guardian_commit(&dump->guardian, NULL) == 0)
-		return 0;
+	if (ret != -EPIPE && ret != -ECONNRESET)
+		return ret;
 	hf_guardian_close(&dump->guardian);
 	ret = start_guardian(dump, err);
 	return ret < 0 ? ret : hf_guardian_commit(&dump->guardian, err);
@@ -246,15 +263,20 @@ int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 
 int hf_dump_rollback(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret = 0, removed;
+	int ret = dump->locked ? thaw_all(dump, err) : 0, next = 0;
 
 	if (dump->locked)
-		ret = hf_net_unlock(dump->netns, dump->image.id, err);
+		next = hf_net_unlock(dump->netns, dump->image.id, ret ? NULL : err);
+	ret = ret ? ret : next;
+	/* It does the same once more. */
+	if (ret < 0)
+		hf_guardian_close(&dump->guardian);
+	else
+		hf_guardian_dismiss(&dump->guardian);
 	if (dump->has_image) {
-		removed = hf_image_file_remove(dump->image_dir, ret ? NULL : err);
-		ret = ret ? ret : removed;
+		next = hf_image_file_remove(dump->image_dir, ret ? NULL : err);
+		ret = ret ? ret : next;
 	}
-	hf_guardian_dismiss(&dump->guardian);
 	free_all(dump);
 	return ret;
 }

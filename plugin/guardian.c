@@ -20,10 +20,14 @@
 
 enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
 
+/* Bytes of a message that hands all brakes over. */
+#define BRAKES_SPACE CMSG_SPACE(sizeof(int) * HF_BRAKES)
+
 /* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to
  * die. */
-#define DYING_MS 20
-#define DEATH_MS 5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
+#define DYING_MS     20
+#define SAY_ATTEMPTS 20
+#define DEATH_MS     5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
 
 /* The guardian's own view of it all. */
 struct guard {
@@ -87,7 +91,7 @@ static void kill_all(const struct guard *guard)
  * until we end. */
 static enum word next_word(int control)
 {
-	char word, buf[CMSG_SPACE(sizeof(int) * HF_BRAKES)] __attribute__((aligned(8)));
+	char word, buf[BRAKES_SPACE] __attribute__((aligned(8)));
 	struct iovec iov = {&word, 1};
 	struct msghdr msg = {.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -259,9 +263,9 @@ static int start(struct hf_guardian *guardian, struct guard *guard, struct hf_er
 	for (int i = 0; i < HF_BRAKES_BELOW; i++)
 		guardian->brakes[i] = make_brake(i ? guardian->brakes[i - 1] + 1 : 0);
 	guardian->control = move_up(pair[0], guardian->brakes[HF_BRAKES_BELOW - 1] + 1);
-	guardian->brakes[HF_BRAKES_BELOW] = make_brake(guardian->control + 1);
 	if (guardian->control < 0)
 		return no_process(err, -errno);
+	guardian->brakes[HF_BRAKES_BELOW] = make_brake(guardian->control + 1);
 	guard->control = theirs;
 	pid = fork_twice(guard, guardian->control);
 	if (pid < 0)
@@ -311,29 +315,50 @@ static void close_brakes(struct hf_guardian *guardian)
 	}
 }
 
+static bool is_short(int error)
+{
+	return error == ENOBUFS || error == ENOMEM || error == EAGAIN;
+}
+
+/* The brakes that there are, as ancillary data. */
+static void attach_brakes(
+	struct msghdr *msg, char control[BRAKES_SPACE], const struct hf_guardian *guardian)
+{
+	int fds[HF_BRAKES];
+	size_t n = 0;
+	struct cmsghdr *cmsg;
+
+	for (int i = 0; i < HF_BRAKES; i++)
+		if (guardian->brakes[i] >= 0)
+			fds[n++] = guardian->brakes[i];
+	if (n == 0)
+		return;
+	msg->msg_control = control;
+	msg->msg_controllen = CMSG_SPACE(n * sizeof(int));
+	cmsg = CMSG_FIRSTHDR(msg);
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(cmsg), fds, n * sizeof(int));
+}
+
 /* Says a word, and hands the brakes over with the last one. */
 static int say(struct hf_guardian *guardian, enum word word, bool with_brakes)
 {
 	char byte = (char)word;
-	char control[CMSG_SPACE(sizeof(guardian->brakes))] __attribute__((aligned(8))) = {0};
+	char control[BRAKES_SPACE] __attribute__((aligned(8))) = {0};
 	struct iovec iov = {&byte, 1};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	int attempts = 0;
 	ssize_t n;
 
-	if (with_brakes && guardian->brakes[0] >= 0 && guardian->brakes[HF_BRAKES - 1] >= 0) {
-		struct cmsghdr *cmsg;
-
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(guardian->brakes));
-		memcpy(CMSG_DATA(cmsg), guardian->brakes, sizeof(guardian->brakes));
-	}
+	if (with_brakes)
+		attach_brakes(&msg, control, guardian);
 	do {
 		n = sendmsg(guardian->control, &msg, MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
+		/* It would take our end's closing for CRIU's death. */
+	} while (n < 0 && (errno == EINTR || (is_short(errno) && attempts++ < SAY_ATTEMPTS &&
+						     usleep(1000) == 0)));
 	if (n < 0)
 		return -errno;
 	if (with_brakes)

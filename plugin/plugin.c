@@ -124,7 +124,10 @@ static int resume_devices_late(int pid)
 		return -ENOTSUP;
 	the.started = true;
 	if (hf_restore(&the.restore, pid, &err) < 0)
-		return fail("restore failed, the lock is kept: correct this and try again", &err);
+		return fail(the.restore.unlocked ? "not everything was restored"
+						 : "restore failed, the lock is kept: "
+						   "correct this and try again",
+			&err);
 	warn_of_options(&the.restore.options.report);
 	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, "
 		    "restore %llu, resume %llu",

@@ -282,6 +282,7 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 		ret = hf_guardian_unlock(&target->guardian, err);
 	if (ret == 0)
 		ret = hf_net_unlock(target->netns, restore->image.id, err);
+	restore->unlocked = ret == 0;
 	return ret;
 }
 
@@ -306,13 +307,17 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	if (restore->image.n_conns == 0)
 		return 0;
 	ret = restore_tree(&target, root, err);
-	if (ret < 0)
+	if (ret < 0) {
 		kill_tree(&target, root);
-	else
+	} else {
 		ret = resume_all(&target, err);
-	if (ret == 0)
 		reset_pending(&target);
-	hf_guardian_dismiss(&target.guardian);
+	}
+	/* It resumes once more what is still in repair mode. */
+	if (ret < 0 && restore->unlocked)
+		hf_guardian_close(&target.guardian);
+	else
+		hf_guardian_dismiss(&target.guardian);
 	for (uint32_t i = 0; target.socks && i < restore->image.n_conns; i++)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);

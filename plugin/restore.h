@@ -20,6 +20,7 @@ struct hf_restore {
 	struct hf_image image;
 	int file;                              /* the image, open */
 	bool locked;                           /* the lock is in the target's network namespace */
+	bool unlocked;                         /* the application goes on, whatever comes */
 	bool lock_was_there;                   /* since the dump */
 	struct hf_sock_options_writer options; /* whose report says what could not be set */
 	uint32_t n_kept;                       /* connections that CRIU had restored itself */
@@ -36,7 +37,8 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_erro
 /*
  * Rebuilds every connection in the tree of `root`, removes the lock, lets traffic flow. On failure
  * every task of the tree has been killed, no packet was sent and the lock is still there: the
- * restore can be tried again.
+ * restore can be tried again. Only where restore->unlocked is set it concerns one connection, and
+ * all others go on.
  */
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err);
 

@@ -76,9 +76,13 @@ static int peek_one(const struct walk *walk, int sock, int depth, ssize_t *len)
 		.msg_control = control,
 		.msg_controllen = sizeof(control)};
 
-	*len = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	do {
+		*len = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (*len < 0 && errno == EINTR);
 	if (*len < 0)
-		return errno == EAGAIN || errno == EINVAL || errno == ENOTCONN ? 0 : -errno;
+		return errno == EAGAIN || errno == EINVAL || errno == ENOTCONN
+			       ? 0
+			       : hf_error_sys(walk->err, -errno, "cannot look into a unix socket");
 	return visit_all(walk, &msg, depth);
 }
 
@@ -100,7 +104,9 @@ static int walk_queue(const struct walk *walk, int sock, int depth)
 	while (ret == 0 && len > 0)
 		ret = peek_one(walk, sock, depth, &len);
 	reset = hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, old);
-	return ret < 0 ? ret : reset;
+	if (ret == 0 && reset < 0)
+		ret = hf_error_sys(walk->err, reset, "cannot reset a unix socket");
+	return ret;
 }
 
 int hf_in_flight(int sock, int (*each)(int fd, void *context, struct hf_error *err), void *context,

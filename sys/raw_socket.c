@@ -32,6 +32,7 @@ int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_
 	uint8_t packet[HF_SEGMENT_SIZE];
 	size_t len = hf_segment_build(packet, segment);
 	socklen_t address_len;
+	ssize_t n;
 
 	if (*sock < 0)
 		*sock = open_one(raw->netns, v4 ? AF_INET : AF_INET6, err);
@@ -41,9 +42,11 @@ int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_
 	if (v4 && segment->family == HF_FAMILY_IPV6)
 		memcpy(to.ip, to.ip + 12, 4);
 	address_len = hf_address_make(&address, v4 ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6, &to);
-	if (sendto(*sock, packet, len, MSG_NOSIGNAL, (struct sockaddr *)&address, address_len) < 0)
-		return hf_error_sys(err, -errno, "cannot send a segment");
-	return 0;
+	do {
+		n = sendto(
+			*sock, packet, len, MSG_NOSIGNAL, (struct sockaddr *)&address, address_len);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? hf_error_sys(err, -errno, "cannot send a segment") : 0;
 }
 
 void hf_raw_close(struct hf_raw *raw)

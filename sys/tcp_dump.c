@@ -32,6 +32,8 @@ static int get_addresses(int sock, struct hf_conn *conn)
 	 * socket. It wants the exact length, which is that of the other address. */
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERNAME, &peer, &len) == 0)
 		hf_address_read(&conn->peer, &peer);
+	else if (errno != ENOTCONN)
+		return -errno;
 	return 0;
 }
 

@@ -84,6 +84,8 @@ static void send_all(struct hf_steps *steps, const char *what, const uint8_t *da
 		ssize_t n = send(steps->sock, data, len < SEND_CHUNK ? len : SEND_CHUNK,
 			MSG_DONTWAIT | MSG_NOSIGNAL);
 
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n == 0) {
 			errno = EIO;
 			n = -1;

@@ -172,7 +172,9 @@ int hf_tcp_read_recv_queue(
 	if (ret == 0)
 		ret = peek_recv_queue(sock, queues->recv, conn->recv.len, with_offset);
 	reset = give_back(&own, with_offset);
-	publish(queues->borrowed, &(struct hf_borrowed){-1, 0, -1});
+	/* Else it is tried again when the dump is rolled back. */
+	if (reset == 0)
+		publish(queues->borrowed, &(struct hf_borrowed){-1, 0, -1});
 	return ret < 0 ? ret : reset;
 }
 
