@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from harness.scenes import (
-    WHERES_AND_RUNNING,
+    EVERYWHERE,
     Link,
     Scene,
     Stage,
@@ -333,7 +333,7 @@ SCENES: list[Scene] = [
 ]
 
 
-@pytest.fixture(scope="module", params=WHERES_AND_RUNNING)
+@pytest.fixture(scope="module", params=EVERYWHERE)
 def stage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stage]:

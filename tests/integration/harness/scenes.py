@@ -168,6 +168,8 @@ CRIU_CANNOT: set[Scene] = set()
 # "nowhere" is without any checkpoint: it shows that a scene expects what programs see.
 PLACES = ("shared", "external")
 WHERES = ("nowhere", *(f"{place}-{name}" for name in CHOSEN for place in PLACES))
+# All of them, and a checkpoint that leaves the program running.
+EVERYWHERE = (*WHERES, "running")
 # What CRIU's tcp-established does not carry over; and a checkpoint that leaves the program running.
 WHERES_AND_RUNNING = ("nowhere", *(f"{place}-{CHOSEN[0]}" for place in PLACES), "running")
 
