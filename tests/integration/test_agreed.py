@@ -139,26 +139,18 @@ def jumbo_frames(w: World) -> Iterator[None]:
     yield from agreed(w, link)
 
 
-def settled(link: Link) -> tuple[int, int]:
-    """The windows when no acknowledgement is delayed any more, which may still move them."""
-    last = link.a.windows()
-    for _ in range(20):
-        time.sleep(0.25)
-        now = link.a.windows()
-        if now == last:
-            return now
-        last = now
-    raise AssertionError(f"the windows do not settle: {last}")
-
-
 def windows(w: World) -> Iterator[None]:
-    """Both have grown with the traffic; they are neither shrunk nor forgotten."""
+    """Both have grown with the traffic; they are neither shrunk nor forgotten.
+
+    The next acknowledgement may offer more than the last one did, where the program has read.
+    """
     link = w.link("windows")
     w.exchange(link.a, link.b, 400_000)
-    before = settled(link)
+    before = link.a.windows()
     assert min(before) > 100_000
     yield
-    assert link.a.windows() == before
+    now = link.a.windows()
+    assert now[0] >= before[0] and now[1] >= before[1], (now, before)
     end(w, link)
 
 
