@@ -3,12 +3,11 @@
 
 #include <string.h>
 
-#define IPV4_HEADER   20
-#define IPV6_HEADER   40
-#define TCP_HEADER    20
-#define TTL           64
-#define PROTOCOL_TCP  6
-#define MAPPED_PREFIX 12 /* bytes of an IPv4-mapped address before the IPv4 address */
+#define IPV4_HEADER  20
+#define IPV6_HEADER  40
+#define TCP_HEADER   20
+#define TTL          64
+#define PROTOCOL_TCP 6
 
 static void put16(uint8_t *at, uint16_t value)
 {
@@ -39,13 +38,8 @@ static uint16_t fold(uint32_t sum)
 
 bool hf_segment_is_ipv4(const struct hf_segment *segment)
 {
-	return segment->family == HF_FAMILY_IPV4 ||
-	       (hf_endpoint_is_v4_mapped(&segment->from) && hf_endpoint_is_v4_mapped(&segment->to));
-}
-
-static const uint8_t *ipv4_of(const struct hf_segment *segment, const struct hf_endpoint *endpoint)
-{
-	return segment->family == HF_FAMILY_IPV4 ? endpoint->ip : endpoint->ip + MAPPED_PREFIX;
+	return hf_endpoint_ipv4(segment->family, &segment->from) &&
+	       hf_endpoint_ipv4(segment->family, &segment->to);
 }
 
 /* Returns the sum of the addresses, for the TCP checksum's pseudo header. */
@@ -56,8 +50,8 @@ static uint32_t put_ipv4(uint8_t *at, const struct hf_segment *segment, size_t t
 	put16(at + 2, (uint16_t)(IPV4_HEADER + tcp_len));
 	at[8] = TTL;
 	at[9] = PROTOCOL_TCP;
-	memcpy(at + 12, ipv4_of(segment, &segment->from), 4);
-	memcpy(at + 16, ipv4_of(segment, &segment->to), 4);
+	memcpy(at + 12, hf_endpoint_ipv4(segment->family, &segment->from), 4);
+	memcpy(at + 16, hf_endpoint_ipv4(segment->family, &segment->to), 4);
 	return add_words(0, at + 12, 8);
 }
 

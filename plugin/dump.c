@@ -145,24 +145,13 @@ static int share_borrowed(struct hf_dump *dump, struct hf_error *err)
 
 static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 {
-	hf_autofree struct hf_guarded_sock *socks =
-		malloc((dump->image.n_conns + 1) * sizeof(*socks));
-	struct hf_guarded guarded = {.job = HF_GUARDIAN_DUMP,
+	const struct hf_guarded guarded = {.job = HF_GUARDIAN_DUMP,
+		.image = &dump->image,
+		.socks = dump->socks,
 		.tree = &dump->tree,
 		.netns = dump->netns,
-		.socks = socks,
 		.borrowed = dump->borrowed};
 
-	if (!socks)
-		return no_memory(err);
-	for (uint32_t i = 0; i < dump->image.n_conns; i++) {
-		const struct hf_conn *conn = &dump->image.conns[i];
-
-		if (dump->socks[i] >= 0 && hf_tcp_row(conn->state, conn->closed)->connected)
-			socks[guarded.n++] =
-				(struct hf_guarded_sock){dump->socks[i], conn->reuseaddr};
-	}
-	memcpy(guarded.id, dump->image.id, HF_ID_SIZE);
 	return hf_guardian_start(&dump->guardian, &guarded, err);
 }
 

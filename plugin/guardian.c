@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/tcp_state.h"
 #include "plugin/quiet.h"
 #include "sys/net_lock.h"
 #include "sys/pidfd.h"
@@ -29,11 +30,18 @@ enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
 #define SAY_ATTEMPTS 20
 #define DEATH_MS     5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
 
+struct guarded_sock {
+	int fd;
+	bool reuseaddr; /* SO_REUSEADDR, which repair mode takes for itself */
+};
+
 /* The guardian's own view of it all. */
 struct guard {
 	const struct hf_guarded *guarded;
 	int control;
 	struct pollfd *tasks; /* pidfds; -1 where the task has ended */
+	struct guarded_sock *socks;
+	uint32_t n;
 };
 
 static size_t n_tasks(const struct guard *guard)
@@ -46,34 +54,30 @@ static void report(const struct guard *guard, const char *what)
 	char id[HF_ID_TEXT];
 
 	syslog(LOG_NOTICE, "checkpoint %s, %u connections: %s",
-		hf_id_format(id, guard->guarded->id), guard->guarded->n, what);
+		hf_id_format(id, guard->guarded->image->id), guard->n, what);
 }
 
 /* What a reading that was broken off had changed; sockets that were not being read are left alone.
  */
 static void thaw_all(const struct guard *guard)
 {
-	const struct hf_guarded *guarded = guard->guarded;
-
-	hf_tcp_give_back(guarded->borrowed);
-	for (uint32_t i = 0; i < guarded->n; i++)
-		if (hf_tcp_is_frozen(guarded->socks[i].fd))
-			hf_tcp_thaw(guarded->socks[i].fd, guarded->socks[i].reuseaddr, NULL);
+	hf_tcp_give_back(guard->guarded->borrowed);
+	for (uint32_t i = 0; i < guard->n; i++)
+		if (hf_tcp_is_frozen(guard->socks[i].fd))
+			hf_tcp_thaw(guard->socks[i].fd, guard->socks[i].reuseaddr, NULL);
 }
 
 static void silence_all(const struct guard *guard)
 {
-	const struct hf_guarded *guarded = guard->guarded;
-
-	for (uint32_t i = 0; i < guarded->n; i++) {
-		hf_tcp_freeze(guarded->socks[i].fd, NULL);
-		close(guarded->socks[i].fd);
+	for (uint32_t i = 0; i < guard->n; i++) {
+		hf_tcp_freeze(guard->socks[i].fd, NULL);
+		close(guard->socks[i].fd);
 	}
 }
 
 static void unlock(const struct guard *guard)
 {
-	if (hf_net_unlock(guard->guarded->netns, guard->guarded->id, NULL) < 0)
+	if (hf_net_unlock(guard->guarded->netns, guard->guarded->image->id, NULL) < 0)
 		report(guard, "the lock could not be removed: run holdfast recover");
 }
 
@@ -187,7 +191,7 @@ static void guard_restore(const struct guard *guard)
 static void run(const struct guard *guard)
 {
 	const struct hf_guarded *guarded = guard->guarded;
-	size_t n = 0, room = n_tasks(guard) + guarded->n + 2;
+	size_t n = 0, room = n_tasks(guard) + guard->n + 2;
 	int *keep = malloc(room * sizeof(*keep));
 	const char word = READY;
 
@@ -197,8 +201,8 @@ static void run(const struct guard *guard)
 	keep[n++] = guarded->netns;
 	for (size_t i = 0; i < n_tasks(guard); i++)
 		keep[n++] = guard->tasks[i].fd;
-	for (uint32_t i = 0; i < guarded->n; i++)
-		keep[n++] = guarded->socks[i].fd;
+	for (uint32_t i = 0; i < guard->n; i++)
+		keep[n++] = guard->socks[i].fd;
 	if (hf_become_quiet(HF_GUARDIAN_NAME, keep, n) < 0)
 		_exit(1);
 	free(keep);
@@ -278,6 +282,27 @@ static int start(struct hf_guardian *guardian, struct guard *guard, struct hf_er
 	return status != 0 || next_word(guardian->control) != READY ? no_process(err, -EAGAIN) : 0;
 }
 
+/* Those that can be in repair mode: of a dump the connections, of a restore all that is rebuilt. */
+static bool is_guarded(const struct hf_guarded *guarded, uint32_t i)
+{
+	const struct hf_conn *conn = &guarded->image->conns[i];
+	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
+
+	if (guarded->socks[i] < 0)
+		return false;
+	return guarded->job == HF_GUARDIAN_DUMP ? row->connected : row->steps[0] != HF_STEP_END;
+}
+
+static void choose_socks(struct guard *guard)
+{
+	const struct hf_guarded *guarded = guard->guarded;
+
+	for (uint32_t i = 0; i < guarded->image->n_conns; i++)
+		if (is_guarded(guarded, i))
+			guard->socks[guard->n++] = (struct guarded_sock){
+				guarded->socks[i], guarded->image->conns[i].reuseaddr};
+}
+
 int hf_guardian_start(
 	struct hf_guardian *guardian, const struct hf_guarded *guarded, struct hf_error *err)
 {
@@ -287,9 +312,10 @@ int hf_guardian_start(
 
 	*guardian = HF_GUARDIAN_NONE;
 	guard.tasks = calloc(n_tasks(&guard) + 1, sizeof(*guard.tasks));
-	if (!guard.tasks)
-		return no_process(err, -ENOMEM);
-	while (opened < n_tasks(&guard) && ret == 0) {
+	guard.socks = calloc((size_t)guarded->image->n_conns + 1, sizeof(*guard.socks));
+	if (!guard.tasks || !guard.socks)
+		ret = no_process(err, -ENOMEM);
+	while (ret == 0 && opened < n_tasks(&guard)) {
 		int pidfd = hf_pidfd_open(guarded->tree->tasks[opened].pid, err);
 
 		if (pidfd < 0)
@@ -297,13 +323,16 @@ int hf_guardian_start(
 		else
 			guard.tasks[opened++] = (struct pollfd){pidfd, POLLIN, 0};
 	}
-	if (ret == 0)
+	if (ret == 0) {
+		choose_socks(&guard);
 		ret = start(guardian, &guard, err);
+	}
 	if (ret < 0)
 		hf_guardian_close(guardian);
 	while (opened > 0)
 		close(guard.tasks[--opened].fd);
 	free(guard.tasks);
+	free(guard.socks);
 	return ret;
 }
 

@@ -2,7 +2,8 @@
 #ifndef HF_PLUGIN_GUARDIAN_H
 #define HF_PLUGIN_GUARDIAN_H
 
-/*
+/* clang-format off: a table
+ *
  * A process of its own that sees a dump or a restore through to its end, whatever becomes of CRIU.
  * It holds a duplicate of every connection's socket, the network namespace, a pidfd of every task,
  * and nothing else. What it does depends on what it was told last when CRIU ends:
@@ -10,14 +11,14 @@
  *   dump      nothing   repair mode off, lock removed: the application goes on
  *             COMMIT    if the tasks go on: lock removed. If they are killed, which takes as little
  *                       as one of them: all of them killed, repair mode on, sockets closed: no
- * packet is sent; the lock stays, and the image can be restored restore   nothing   the tasks are
- * killed, whose sockets are in repair mode or closed; the lock stays, and the image can be restored
- * again UNLOCK    lock removed, repair mode off: the application goes on
+ *                       packet is sent; the lock stays, and the image can be restored
+ *   restore   nothing   the tasks are killed, whose sockets are in repair mode or closed; the lock
+ *                       stays, and the image can be restored again
+ *             UNLOCK    repair mode off, lock removed: the application goes on
  *
  * DISMISS ends it at any time: what is left to do has been done.
  */
-#include <stdbool.h>
-#include <stdint.h>
+/* clang-format on */
 
 #include "lib/error.h"
 #include "lib/image.h"
@@ -26,18 +27,12 @@
 
 enum hf_guardian_job { HF_GUARDIAN_DUMP, HF_GUARDIAN_RESTORE };
 
-struct hf_guarded_sock {
-	int fd;
-	bool reuseaddr; /* SO_REUSEADDR, which repair mode takes for itself */
-};
-
 struct hf_guarded {
 	enum hf_guardian_job job;
-	uint8_t id[HF_ID_SIZE];     /* of the lock */
-	const struct hf_tree *tree; /* the root task first */
+	const struct hf_image *image; /* its id is that of the lock */
+	const int *socks;             /* one a record of the image; -1: none */
+	const struct hf_tree *tree;   /* the root task first */
 	int netns;
-	const struct hf_guarded_sock *socks;
-	uint32_t n;
 	const struct hf_borrowed *borrowed; /* in shared memory; of a dump */
 };
 

@@ -111,22 +111,6 @@ static int get_socket(const struct target *target, const struct hf_conn *conn, s
 	return pidfd < 0 ? pidfd : hf_pidfd_getfd(pidfd, (int)holder->fd, err);
 }
 
-static int make_room(struct hf_queues *queues, const struct hf_conn *conn)
-{
-	if (conn->recv.len > queues->recv_room) {
-		free(queues->recv);
-		queues->recv = malloc(conn->recv.len);
-		queues->recv_room = queues->recv ? conn->recv.len : 0;
-	}
-	if (conn->send.len > queues->send_room) {
-		free(queues->send);
-		queues->send = malloc(conn->send.len);
-		queues->send_room = queues->send ? conn->send.len : 0;
-	}
-	return queues->recv_room >= conn->recv.len && queues->send_room >= conn->send.len ? 0
-											  : -ENOMEM;
-}
-
 static int get_sockets(struct target *target, struct hf_error *err)
 {
 	const struct hf_image *image = &target->restore->image;
@@ -146,24 +130,12 @@ static int get_sockets(struct target *target, struct hf_error *err)
 
 static int start_guardian(struct target *target, struct hf_error *err)
 {
-	const struct hf_image *image = &target->restore->image;
-	hf_autofree struct hf_guarded_sock *socks =
-		malloc(((size_t)image->n_conns + 1) * sizeof(*socks));
-	struct hf_guarded guarded = {.job = HF_GUARDIAN_RESTORE,
+	const struct hf_guarded guarded = {.job = HF_GUARDIAN_RESTORE,
+		.image = &target->restore->image,
+		.socks = target->socks,
 		.tree = &target->tree,
-		.netns = target->netns,
-		.socks = socks};
+		.netns = target->netns};
 
-	if (!socks)
-		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
-	for (uint32_t i = 0; i < image->n_conns; i++) {
-		const struct hf_conn *conn = &image->conns[i];
-
-		if (hf_tcp_row(conn->state, conn->closed)->steps[0] != HF_STEP_END)
-			socks[guarded.n++] =
-				(struct hf_guarded_sock){target->socks[i], conn->reuseaddr};
-	}
-	memcpy(guarded.id, image->id, HF_ID_SIZE);
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
 
@@ -173,7 +145,7 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 	int file = target->restore->file, sock = target->socks[i];
 	int ret;
 
-	ret = make_room(&target->queues, conn);
+	ret = hf_queues_make_room(&target->queues, conn->recv.len, conn->send.len);
 	if (ret < 0)
 		return hf_error_sys(err, ret, "cannot hold the queues");
 	ret = hf_image_file_at(file, conn->data_offset, target->queues.recv, conn->recv.len, err);

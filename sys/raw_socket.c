@@ -39,8 +39,8 @@ int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_
 	if (*sock < 0)
 		return *sock;
 	to.port = 0; /* raw(7): a protocol number for IPv6, not used for IPv4 */
-	if (v4 && segment->family == HF_FAMILY_IPV6)
-		memcpy(to.ip, to.ip + 12, 4);
+	if (v4)
+		memmove(to.ip, hf_endpoint_ipv4(segment->family, &to), 4);
 	address_len = hf_address_make(&address, v4 ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6, &to);
 	do {
 		n = sendto(

@@ -231,6 +231,13 @@ int hf_tcp_read_send_queue(
 	return ret;
 }
 
+int hf_queues_make_room(struct hf_queues *queues, size_t recv, size_t send)
+{
+	int ret = make_room(&queues->recv, &queues->recv_room, recv);
+
+	return ret < 0 ? ret : make_room(&queues->send, &queues->send_room, send);
+}
+
 void hf_queues_clear(struct hf_queues *queues)
 {
 	free(queues->recv);

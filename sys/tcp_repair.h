@@ -55,6 +55,9 @@ int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err);
  */
 int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct hf_error *err);
 
+/* Makes both buffers at least so long. Returns 0 or -ENOMEM. */
+int hf_queues_make_room(struct hf_queues *queues, size_t recv, size_t send);
+
 void hf_queues_clear(struct hf_queues *queues);
 
 /* Undoes a hf_tcp_read() that did not come to its end: repair mode off without a packet,

@@ -81,7 +81,7 @@ static void do_all(struct hf_steps *steps, const struct hf_tcp_row *row, const u
 		}
 		do_step(steps, row, *step, state, recv_data, send_data);
 		if (next != state)
-			hf_steps_await_state(steps, next, "reach the next state");
+			hf_steps_await_state(steps, next);
 		state = next;
 	}
 	if (muted)
@@ -102,9 +102,7 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 	if (now.state == HF_TCP_CLOSE)
 		return 0;
 	if (now.local.port != conn->local.port || memcmp(now.local.ip, conn->local.ip, 16) != 0 ||
-		(now.state != HF_TCP_SYN_SENT &&
-			(now.peer.port != conn->peer.port ||
-				memcmp(now.peer.ip, conn->peer.ip, 16) != 0)))
+		now.peer.port != conn->peer.port || memcmp(now.peer.ip, conn->peer.ip, 16) != 0)
 		return hf_error_set(err, -EBADFD, "the socket is another connection");
 	return 1;
 }

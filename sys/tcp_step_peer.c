@@ -45,14 +45,14 @@ static int get_state(int sock)
 	return getsockopt(sock, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? -1 : info.tcpi_state;
 }
 
-void hf_steps_await_state(struct hf_steps *steps, enum hf_tcp_state state, const char *what)
+void hf_steps_await_state(struct hf_steps *steps, enum hf_tcp_state state)
 {
 	for (int attempt = 0; steps->ret == 0; attempt++) {
 		if (get_state(steps->sock) == (int)state)
 			return;
 		if (attempt == STATE_ATTEMPTS) {
 			errno = ETIMEDOUT;
-			hf_steps_note(steps, what, -1);
+			hf_steps_note(steps, "reach the next state", -1);
 		}
 		usleep(1000);
 	}

@@ -62,7 +62,7 @@ void hf_steps_disconnect(struct hf_steps *steps);
 void hf_steps_write_options(struct hf_steps *steps, unsigned int phases);
 
 /* Segments to ourselves go over the loopback device: mostly they are done when they are sent. */
-void hf_steps_await_state(struct hf_steps *steps, enum hf_tcp_state state, const char *what);
+void hf_steps_await_state(struct hf_steps *steps, enum hf_tcp_state state);
 
 /* The steps of lib/tcp_state.h; `state` is the one that the socket is in. */
 void hf_step_connect(struct hf_steps *steps, const struct hf_tcp_row *row);

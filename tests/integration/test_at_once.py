@@ -13,6 +13,7 @@ import pytest
 from harness import checks, proc
 from harness.agent import AgentTask
 from harness.cases import EVERYTHING, FLOWING, Connect, Serve, finish
+from harness.left import WAIT
 from harness.mode import Mode
 from harness.net import Network
 from harness.scenes import World, world
@@ -78,11 +79,7 @@ def test_second_dump_meanwhile(
     server = serve("criu-external", holdfast_mode)
     waiting, go_on = tmp_path / "waiting", tmp_path / "go-on"
     script = tmp_path / "wait"
-    script.write_text(f"""#!/bin/sh
-[ "$CRTOOLS_SCRIPT_ACTION" = post-dump ] || exit 0
-touch {waiting}
-while [ ! -e {go_on} ]; do sleep 0.05; done
-""")
+    script.write_text(WAIT.format(waiting=waiting, go_on=go_on))
     script.chmod(0o755)
     with connect(FLOWING, patience=15) as peer:
         extra = ["--action-script", str(script)]
