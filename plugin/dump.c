@@ -13,6 +13,7 @@
 #include "config.h"
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "plugin/at_exit.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
 #include "plugin/lock.h"
@@ -246,6 +247,8 @@ int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 {
 	int ret = dump->guardian.control >= 0 ? commit(dump, err) : 0;
 
+	if (dump->locked)
+		hf_at_exit_unlock(&dump->tree, dump->netns, dump->image.id);
 	free_all(dump);
 	return ret;
 }

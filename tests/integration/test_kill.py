@@ -8,6 +8,7 @@ went wrong beside it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import pytest
 
 from harness import kill, mode
 from harness.kill import Operation, Rig, Table, Who
+from harness.oci import Runtime
 
 MOMENTS = int(os.environ.get("HOLDFAST_KILL_MOMENTS", "45"))
 LONG = MOMENTS >= 300
@@ -34,12 +36,21 @@ CASES: list[tuple[Operation, Who, float]] = [
     ("restore", kill.CRIU, 0.30),
     ("restore", kill.THE_GUARDIAN, 0.08),
 ]
-RUNTIME_CASES: list[tuple[Operation, Who, float]] = [
-    ("dump", kill.RUNTIME, 0.04),
-    ("dump", kill.RUNTIME_CRIU, 0.08),
-    ("dump", kill.RUNTIME_ROOT, 0.04),
-    ("restore", kill.RUNTIME, 0.04),
-    ("restore", kill.RUNTIME_CRIU, 0.06),
+CRUN_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.CRUN, 0.04),
+    ("dump", kill.CRUN_CRIU, 0.08),
+    ("dump", kill.CRUN_ROOT, 0.04),
+    ("dump", kill.CRUN_GUARDIAN, 0.04),
+    ("restore", kill.CRUN, 0.04),
+    ("restore", kill.CRUN_CRIU, 0.06),
+]
+RUNC_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.RUNC, 0.06),
+    ("dump", kill.RUNC_CRIU, 0.08),
+    ("dump", kill.RUNC_ROOT, 0.04),
+    ("dump", kill.RUNC_GUARDIAN, 0.04),
+    ("restore", kill.RUNC, 0.06),
+    ("restore", kill.RUNC_CRIU, 0.08),
 ]
 
 # Those of this session: what the plugin and what CRIU's own support came to.
@@ -65,11 +76,23 @@ def rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> I
         yield made
 
 
+@contextlib.contextmanager
+def runtime_rig(work: Path, options: mode.Mode, runtime: Runtime) -> Iterator[Rig]:
+    if not shutil.which(runtime):
+        pytest.skip(f"needs {runtime}")
+    with Rig(options, work, tables[0], runtime) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
 def crun_rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
-    if not shutil.which("crun"):
-        pytest.skip("needs crun")
-    with Rig(holdfast_mode, tmp_path_factory.mktemp("crun"), tables[0], "crun") as made:
+    with runtime_rig(tmp_path_factory.mktemp("crun"), holdfast_mode, "crun") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def runc_rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
+    with runtime_rig(tmp_path_factory.mktemp("runc"), holdfast_mode, "runc") as made:
         yield made
 
 
@@ -85,9 +108,14 @@ def test_killed(rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(rig, operation, who, part)
 
 
-@pytest.mark.parametrize("operation, who, part", RUNTIME_CASES, ids=names(RUNTIME_CASES))
-def test_killed_in_a_runtime(crun_rig: Rig, operation: Operation, who: Who, part: float) -> None:
+@pytest.mark.parametrize("operation, who, part", CRUN_CASES, ids=names(CRUN_CASES))
+def test_killed_with_crun(crun_rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(crun_rig, operation, who, part)
+
+
+@pytest.mark.parametrize("operation, who, part", RUNC_CASES, ids=names(RUNC_CASES))
+def test_killed_with_runc(runc_rig: Rig, operation: Operation, who: Who, part: float) -> None:
+    check(runc_rig, operation, who, part)
 
 
 if LONG:

@@ -96,6 +96,7 @@ struct job {
 	bool arm_hooks; /* faults from the init hook on; else from the exit hook only */
 	int result;     /* that the exit hook is told, if the hooks went well */
 	bool resume;    /* a dump's tasks go on afterwards */
+	bool held;      /* the host ends before it has let them go, or killed them: they die then */
 	int image_dir;
 	int netns;     /* where the host itself lives */
 	int container; /* the container's, for a host that inherits it; or -1 */

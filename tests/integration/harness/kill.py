@@ -25,9 +25,9 @@ from . import checks, proc
 from .criu import CriuServer, Result, read_log
 from .mode import Mode
 from .net import Network
-from .oci import OciServer
+from .oci import OciServer, Runtime
 from .peer import Peer
-from .programs import builddir, program
+from .programs import program
 
 GUARDIAN = "holdfast-guard"
 # Every kind of stream, each connection held by a child of the server as well; limited, so that
@@ -72,10 +72,15 @@ CRIU_FAILING = Who("criu, failing", dump="fail")
 GUARDIAN_LEAVING = Who("guardian, leaving", ("--name", GUARDIAN), dump="leave running")
 GUARDIAN_FAILING = Who("guardian, failing", ("--name", GUARDIAN), dump="fail")
 GUARDIAN_PARENT = Who("guardian's parent", ("--child", "1"))
-RUNTIME = Who("crun")
+CRUN = Who("crun")
+RUNC = Who("runc", ("--threads",))
 # (The first criu only tells its version.)
-RUNTIME_CRIU = Who("criu of crun", ("--name", "criu:2"))
-RUNTIME_ROOT = Who("root task of crun", ("--name", "criu:2"), root=True)
+CRUN_CRIU = Who("criu of crun", ("--name", "criu:2"))
+RUNC_CRIU = Who("criu of runc", ("--name", "criu:2"))
+CRUN_ROOT = Who("root task of crun", ("--name", "criu:2"), root=True)
+RUNC_ROOT = Who("root task of runc", ("--name", "criu:2"), root=True)
+CRUN_GUARDIAN = Who("guardian of crun", ("--name", GUARDIAN), dump="leave running")
+RUNC_GUARDIAN = Who("guardian of runc", ("--name", GUARDIAN), dump="leave running")
 
 
 @functools.cache
@@ -288,7 +293,9 @@ def _state(pid: int) -> str:
 class Rig:
     """with Rig(mode, tmp_path) as rig: ...; a loaded container, made anew once it was lost."""
 
-    def __init__(self, mode: Mode, work: Path, table: Table, runtime: str = "criu") -> None:
+    def __init__(
+        self, mode: Mode, work: Path, table: Table, runtime: Runtime | Literal["criu"] = "criu"
+    ) -> None:
         self.mode, self.work, self.table, self.runtime = mode, work, table, runtime
         self.built = 0
         self._stack = contextlib.ExitStack()
@@ -317,7 +324,7 @@ class Rig:
         if self.runtime == "criu":
             self.server = CriuServer(self.net, work, self.mode, "external", args)
         else:
-            self.server = OciServer(self.net, work, self.mode, "crun", args)
+            self.server = OciServer(self.net, work, self.mode, self.runtime, args)
         self._stack.enter_context(self.server)
         self._stack.callback(self._clean)
         self.peer = self._stack.enter_context(
@@ -429,11 +436,6 @@ class Rig:
         words = ["ss", "-Htn", "state", "connected", "exclude", "time-wait"]
         return len(self.net.container.run(*words).check().output.splitlines())
 
-    def _recover(self) -> None:
-        """Nobody watches the guardian: what it leaves when it alone is killed is mended by hand."""
-        command = [builddir() / "holdfast", "recover", "--netns", self.net.container.path]
-        proc.run(command).check()
-
     def _running(self, pids: Sequence[int]) -> list[str]:
         """What is wrong with a container that should run on."""
         trouble = []
@@ -509,9 +511,6 @@ class Rig:
             proc.wait_for(lambda: not proc.alive(tree[0]), "end of the task that was killed")
         if proc.alive(tree[0]):
             outcome = "goes on" if not result.ok else "goes on after a good dump"
-            if who in (GUARDIAN_LEAVING, GUARDIAN_FAILING) and self._tables():
-                self._recover()
-                outcome = "goes on after holdfast recover"
             if self._thaw(tree[0]):
                 outcome = FROZEN
             trouble += self._running(tree)
@@ -556,7 +555,7 @@ class Rig:
         self.run("restore", self._wrapper(who, *trace.options(index)))
         call = self._killed(index)
         trouble = self._settle()
-        left = sorted(pid for (pid, _), name in since.found().items() if name != "crun")
+        left = sorted(pid for (pid, _), name in since.found().items() if name not in ("crun", "runc"))
         if self._tables() or not left:
             outcome = "restores again"
             if left:
@@ -573,8 +572,9 @@ class Rig:
                 self.server.pid = tree[0]
             else:
                 tree = left
+                self.server.unmount()
                 if not self.server.pids():
-                    outcome = "runs, unknown to crun"
+                    outcome = f"runs, unknown to {self.runtime}"
             trouble += self._running(tree)
         return self._note("restore", who, call, outcome, trouble, start)
 
