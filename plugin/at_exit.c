@@ -19,8 +19,8 @@ struct left_task {
 
 /* What atexit(3) calls has no argument. */
 static struct {
-	pid_t criu; /* 0: nothing is to be done */
-	int netns;
+	pid_t criu;      /* 0: nothing is to be done */
+	int netns, host; /* host: -1 without a lock on it */
 	uint8_t id[HF_ID_SIZE];
 	struct left_task *tasks;
 	size_t n;
@@ -48,7 +48,7 @@ static void at_exit(void)
 	for (size_t i = 0; i < left.n; i++)
 		if (!goes_on(&left.tasks[i]))
 			return;
-	hf_net_unlock(left.netns, left.id, NULL);
+	hf_net_unlock_both(left.netns, left.host, left.id, NULL);
 }
 
 static void forget(void)
@@ -57,12 +57,15 @@ static void forget(void)
 		close(left.tasks[--left.n].pidfd);
 	free(left.tasks);
 	hf_close_fd(&left.netns);
+	hf_close_fd(&left.host);
 	memset(&left, 0, sizeof(left));
 }
 
-void hf_at_exit_unlock(const struct hf_tree *tree, int netns, const uint8_t id[HF_ID_SIZE])
+void hf_at_exit_unlock(
+	const struct hf_tree *tree, int netns, int host, const uint8_t id[HF_ID_SIZE])
 {
 	left.netns = fcntl(netns, F_DUPFD_CLOEXEC, 0);
+	left.host = host < 0 ? -1 : fcntl(host, F_DUPFD_CLOEXEC, 0);
 	left.tasks = calloc(tree->n, sizeof(*left.tasks));
 	memcpy(left.id, id, HF_ID_SIZE);
 	while (left.tasks && left.n < tree->n) {
@@ -74,6 +77,7 @@ void hf_at_exit_unlock(const struct hf_tree *tree, int netns, const uint8_t id[H
 		left.tasks[left.n++] = task;
 	}
 	left.criu = getpid();
-	if (left.netns < 0 || !left.tasks || left.n < tree->n || atexit(at_exit) != 0)
+	if (left.netns < 0 || (left.host < 0) != (host < 0) || !left.tasks || left.n < tree->n ||
+		atexit(at_exit) != 0)
 		forget();
 }

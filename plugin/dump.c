@@ -105,7 +105,7 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 
 static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
 {
-	struct hf_queues queues = {.borrowed = dump->borrowed};
+	struct hf_queues queues = {.borrowed = dump->page ? &dump->page->borrowed : NULL};
 	int ret = 0;
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
@@ -154,15 +154,15 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : finished;
 }
 
-static int share_borrowed(struct hf_dump *dump, struct hf_error *err)
+static int share_page(struct hf_dump *dump, struct hf_error *err)
 {
-	void *page = mmap(NULL, sizeof(*dump->borrowed), PROT_READ | PROT_WRITE,
+	void *page = mmap(NULL, sizeof(*dump->page), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (page == MAP_FAILED)
 		return hf_error_sys(err, -errno, "cannot share memory with the guardian");
-	dump->borrowed = page;
-	dump->borrowed->sock = -1;
+	dump->page = page;
+	dump->page->borrowed.sock = -1;
 	return 0;
 }
 
@@ -174,7 +174,7 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 		.tree = &dump->tree,
 		.netns = dump->netns,
 		.host = dump->host,
-		.borrowed = dump->borrowed};
+		.page = dump->page};
 
 	return hf_guardian_start(&dump->guardian, &guarded, err);
 }
@@ -184,7 +184,7 @@ static int thaw_all(const struct hf_dump *dump, struct hf_error *err)
 {
 	int first = 0;
 
-	hf_tcp_give_back(dump->borrowed);
+	hf_tcp_give_back(&dump->page->borrowed);
 	for (uint32_t i = 0; i < dump->image.n_conns; i++) {
 		const struct hf_conn *conn = &dump->image.conns[i];
 		int ret = 0;
@@ -218,7 +218,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = hf_drain_orphans(
 			dump->netns, &dump->image, config->orphan_timeout_ms, &dump->orphans, err);
 	if (ret == 0 && anything)
-		ret = share_borrowed(dump, err);
+		ret = share_page(dump, err);
 	if (ret == 0 && anything)
 		ret = start_guardian(dump, err);
 	if (ret == 0 && anything)
@@ -248,9 +248,9 @@ static void free_all(struct hf_dump *dump)
 	hf_close_fd(&dump->netns);
 	hf_close_fd(&dump->host);
 	dump->netns = dump->host = -1;
-	if (dump->borrowed)
-		munmap(dump->borrowed, sizeof(*dump->borrowed));
-	dump->borrowed = NULL;
+	if (dump->page)
+		munmap(dump->page, sizeof(*dump->page));
+	dump->page = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
 }
@@ -259,13 +259,13 @@ static void free_all(struct hf_dump *dump)
  * tasks. */
 static int commit(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret = hf_guardian_commit(&dump->guardian, err);
+	int ret = hf_guardian_commit(&dump->guardian, dump->page, err);
 
-	if (ret != -EPIPE && ret != -ECONNRESET)
-		return ret;
+	if (ret == 0)
+		return 0;
 	hf_guardian_close(&dump->guardian);
 	ret = start_guardian(dump, err);
-	return ret < 0 ? ret : hf_guardian_commit(&dump->guardian, err);
+	return ret < 0 ? ret : hf_guardian_commit(&dump->guardian, dump->page, err);
 }
 
 int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
@@ -273,18 +273,9 @@ int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 	int ret = dump->guardian.control >= 0 ? commit(dump, err) : 0;
 
 	if (dump->locked)
-		hf_at_exit_unlock(&dump->tree, dump->netns, dump->image.id);
+		hf_at_exit_unlock(&dump->tree, dump->netns, dump->host, dump->image.id);
 	free_all(dump);
 	return ret;
-}
-
-/* On the host first: then the way is open at once. */
-static int unlock(const struct hf_dump *dump, struct hf_error *err)
-{
-	int ret = dump->host < 0 ? 0 : hf_net_unlock_host(dump->host, dump->image.id, err);
-	int next = hf_net_unlock(dump->netns, dump->image.id, ret ? NULL : err);
-
-	return ret ? ret : next;
 }
 
 int hf_dump_rollback(struct hf_dump *dump, struct hf_error *err)
@@ -292,7 +283,8 @@ int hf_dump_rollback(struct hf_dump *dump, struct hf_error *err)
 	int ret = dump->locked ? thaw_all(dump, err) : 0, next = 0;
 
 	if (dump->locked)
-		next = unlock(dump, ret ? NULL : err);
+		next = hf_net_unlock_both(
+			dump->netns, dump->host, dump->image.id, ret ? NULL : err);
 	ret = ret ? ret : next;
 	/* It does the same once more. */
 	if (ret < 0)

@@ -31,8 +31,8 @@ struct hf_dump {
 	struct hf_orphans orphans;
 	struct hf_sock_options_reader options;
 	struct hf_guardian guardian;
-	struct hf_borrowed *borrowed; /* shared with the guardian */
-	bool has_orphans;             /* perhaps not ours */
+	struct hf_guardian_page *page;
+	bool has_orphans; /* perhaps not ours */
 	bool locked;
 	bool has_image;
 	uint64_t lock_us;   /* rules and barrier */

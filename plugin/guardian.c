@@ -18,6 +18,7 @@
 #include "sys/net_lock.h"
 #include "sys/pidfd.h"
 #include "sys/processes.h"
+#include "sys/sockopt_int.h"
 
 enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
 
@@ -28,6 +29,8 @@ enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
  * die. */
 #define DYING_MS        20
 #define SAY_ATTEMPTS    20
+#define SOCK_ATTEMPTS   3
+#define HEAR_ATTEMPTS   100
 #define UNLOCK_ATTEMPTS 4
 #define DEATH_MS        5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
 
@@ -58,31 +61,41 @@ static void report(const struct guard *guard, const char *what)
 		hf_id_format(id, guard->guarded->image->id), guard->n, what);
 }
 
+/* CRIU may have been killed when repair mode was off, and the option not yet back. */
+static bool is_as_before(const struct guarded_sock *sock)
+{
+	int reuseaddr = 0;
+
+	return !hf_tcp_is_frozen(sock->fd) &&
+	       hf_get_int(sock->fd, SOL_SOCKET, SO_REUSEADDR, &reuseaddr) == 0 &&
+	       (reuseaddr != 0) == sock->reuseaddr;
+}
+
 /* What a reading that was broken off had changed; sockets that were not being read are left alone.
  */
 static void thaw_all(const struct guard *guard)
 {
-	hf_tcp_give_back(guard->guarded->borrowed);
+	if (guard->guarded->page)
+		hf_tcp_give_back(&guard->guarded->page->borrowed);
 	for (uint32_t i = 0; i < guard->n; i++)
-		if (hf_tcp_is_frozen(guard->socks[i].fd))
+		for (int k = 0; k < SOCK_ATTEMPTS && !is_as_before(&guard->socks[i]); k++)
 			hf_tcp_thaw(guard->socks[i].fd, guard->socks[i].reuseaddr, NULL);
 }
 
 static void silence_all(const struct guard *guard)
 {
 	for (uint32_t i = 0; i < guard->n; i++) {
-		hf_tcp_freeze(guard->socks[i].fd, NULL);
+		int ret = hf_tcp_freeze(guard->socks[i].fd, NULL);
+
+		for (int k = 1; ret < 0 && k < SOCK_ATTEMPTS; k++)
+			ret = hf_tcp_freeze(guard->socks[i].fd, NULL);
 		close(guard->socks[i].fd);
 	}
 }
 
 static int try_unlock(const struct hf_guarded *guarded)
 {
-	const uint8_t *id = guarded->image->id;
-	int host = guarded->host < 0 ? 0 : hf_net_unlock_host(guarded->host, id, NULL);
-	int ret = hf_net_unlock(guarded->netns, id, NULL);
-
-	return ret < 0 ? ret : host;
+	return hf_net_unlock_both(guarded->netns, guarded->host, guarded->image->id, NULL);
 }
 
 /* Nobody else will. */
@@ -108,8 +121,18 @@ static void kill_all(const struct guard *guard)
 			poll(&guard->tasks[i], 1, DEATH_MS);
 }
 
-/* The next word of the plugin; ENDED when CRIU is gone. The brakes that come with it are left open
- * until we end. */
+static bool has_hung_up(int control)
+{
+	struct pollfd end = {control, 0, 0};
+
+	return poll(&end, 1, 0) == 1 && (end.revents & POLLHUP);
+}
+
+/*
+ * The next word of the plugin; ENDED when CRIU is gone. While it is there an error is none of its
+ * own, and what it has said last may still be there when it is gone. The brakes that come with a
+ * word are left open until we end.
+ */
 static enum word next_word(int control)
 {
 	char word, buf[BRAKES_SPACE] __attribute__((aligned(8)));
@@ -118,11 +141,13 @@ static enum word next_word(int control)
 		.msg_iovlen = 1,
 		.msg_control = buf,
 		.msg_controllen = sizeof(buf)};
+	int attempts = 0;
 	ssize_t n;
 
 	do {
 		n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && (errno == EINTR || (usleep(1000) == 0 && !has_hung_up(control)) ||
+				  attempts++ < HEAR_ATTEMPTS));
 	return n == 1 ? (enum word)word : ENDED;
 }
 
@@ -173,7 +198,7 @@ static void guard_dump(const struct guard *guard)
 
 	if (word == DISMISS)
 		return;
-	if (word != COMMIT) {
+	if (!guard->guarded->page->committed) {
 		thaw_all(guard);
 		unlock(guard);
 		report(guard, "CRIU ended during the dump; the application goes on");
@@ -414,11 +439,18 @@ static int say(struct hf_guardian *guardian, enum word word, bool with_brakes)
 	return 0;
 }
 
-int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err)
+int hf_guardian_commit(
+	struct hf_guardian *guardian, struct hf_guardian_page *page, struct hf_error *err)
 {
-	int ret = say(guardian, COMMIT, true);
+	int ret;
 
-	return ret < 0 ? hf_error_sys(err, ret, "the guardian is gone") : 0;
+	page->committed = true;
+	ret = say(guardian, COMMIT, true);
+	close_brakes(guardian);
+	/* It looks at the page when CRIU ends. */
+	if (ret == -EPIPE || ret == -ECONNRESET)
+		return hf_error_sys(err, ret, "the guardian is gone");
+	return 0;
 }
 
 int hf_guardian_unlock(struct hf_guardian *guardian, struct hf_error *err)

@@ -26,6 +26,12 @@
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
 
+/* What it sees without being told, in shared memory: of a dump. */
+struct hf_guardian_page {
+	struct hf_borrowed borrowed;
+	bool committed; /* COMMIT is said, or could not be */
+};
+
 enum hf_guardian_job { HF_GUARDIAN_DUMP, HF_GUARDIAN_RESTORE };
 
 struct hf_guarded {
@@ -34,8 +40,8 @@ struct hf_guarded {
 	const int *socks;             /* one a record of the image; -1: none */
 	const struct hf_tree *tree;   /* the root task first */
 	int netns;
-	int host;                           /* network namespace with the host's lock; -1: none */
-	const struct hf_borrowed *borrowed; /* in shared memory; of a dump */
+	int host;                      /* network namespace with the host's lock; -1: none */
+	struct hf_guardian_page *page; /* NULL: of a restore */
 };
 
 /*
@@ -63,7 +69,8 @@ int hf_guardian_start(
 	struct hf_guardian *guardian, const struct hf_guarded *guarded, struct hf_error *err);
 
 /* The dump succeeded, and its sockets are out of repair mode, with the lock on. */
-int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err);
+int hf_guardian_commit(
+	struct hf_guardian *guardian, struct hf_guardian_page *page, struct hf_error *err);
 
 /* Everything is rebuilt, and the lock is about to be removed. */
 int hf_guardian_unlock(struct hf_guardian *guardian, struct hf_error *err);

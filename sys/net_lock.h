@@ -46,6 +46,12 @@ int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
  */
 int hf_net_unlock_host(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
 
+/*
+ * Both locks of a checkpoint; `host` is -1 where there is one only. The host's first: when the
+ * other is gone the way is open. The first failure is returned, and does not keep the other one.
+ */
+int hf_net_unlock_both(int netns, int host, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
+
 /* Removes the locks of a host whose elements have all expired. Returns how many, or a negative
  * errno. */
 int hf_net_unlock_expired(int netns, struct hf_error *err);

@@ -50,7 +50,7 @@ static socklen_t loopback(union address *to, int family, int port)
 	memset(to, 0, sizeof(*to));
 	to->any.sa_family = (sa_family_t)family;
 	if (family == AF_INET) {
-		to->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		to->v4.sin_addr.s_addr = htonl(APP_IP);
 		to->v4.sin_port = htons((uint16_t)port);
 		return sizeof(to->v4);
 	}

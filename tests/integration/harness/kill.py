@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from typing import Literal
 from . import checks, proc
 from .criu import CriuServer, Result, read_log
 from .mode import Mode
-from .net import Network
+from .net import HOST, Network, nft_tables
 from .oci import OciServer, Runtime
 from .peer import Peer
 from .programs import program
@@ -340,6 +341,8 @@ class Rig:
         for name in (GUARDIAN, "hf-kill", "criu"):
             proc.kill(_processes(name))
         proc.kill(pid for (pid, _), name in self._leftovers.found().items() if name != "hf-peer")
+        for family, name in nft_tables(HOST):
+            HOST.run("nft", "delete", "table", family, name)
 
     def finish(self) -> None:
         """Every byte of every stream has arrived, and nobody is there but the container."""
@@ -428,8 +431,25 @@ class Rig:
     # ---- what came of it
 
     def _tables(self) -> list[str]:
-        tables = checks.holdfast_tables(self.net.container)
+        """The locks, of which the host may have some too."""
+        tables = checks.holdfast_tables(self.net.container, HOST)
         return tables + checks.criu_tables(self.net.container)
+
+    def _lock_left(self) -> list[str]:
+        tables = self._tables()
+        if not tables:
+            return []
+        on_host = all(table.startswith(HOST.name) for table in tables)
+        return ["lock left on the host"] if on_host else ["lock left"]
+
+    def _reuseaddr(self, pids: Sequence[int]) -> set[int]:
+        """hf-server's listeners have it on, and what they accept inherits it; repair mode uses it."""
+        return {
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+            for pid in pids
+            for sock in checks.sockets(pid)
+            if sock.family in (socket.AF_INET, socket.AF_INET6)
+        }
 
     def _held(self) -> int:
         """Connections of the container that the kernel knows of."""
@@ -445,10 +465,11 @@ class Rig:
             trouble.append(f"{len(dead)} of {len(pids)} tasks died")
         if stuck:
             trouble.append(f"{len(stuck)} tasks stopped")
-        if self._tables():
-            trouble.append("lock left")
+        trouble += self._lock_left()
         if checks.repair_sockets(pid for pid in pids if proc.alive(pid)):
             trouble.append("repair mode left")
+        if 0 in self._reuseaddr(pids):
+            trouble.append("SO_REUSEADDR lost")
         # (With the others it would be a matter of patience only.)
         if not {"lock left", "repair mode left"} & set(trouble) and not self.peer.progress().ok:
             lost = sum(not c.kept for c in self.peer.stats())
@@ -462,7 +483,7 @@ class Rig:
             proc.wait_for(lambda: not any(map(proc.alive, tree)), "end of all tasks", SETTLE)
         left = [pid for pid in tree if proc.alive(pid)]
         trouble = [f"{len(left)} of {len(tree)} tasks left"] if left else []
-        return trouble + (["lock left"] if self._tables() else [])
+        return trouble + self._lock_left()
 
     def _restorable(self, tree: Sequence[int]) -> list[str]:
         """What is wrong with a container that should come back by a restore."""
@@ -551,6 +572,7 @@ class Rig:
         tree = self.server.pids()
         self.run("dump").check()
         self._settle()
+        locks = self._tables()
         since = checks.Leftovers()
         self.run("restore", self._wrapper(who, *trace.options(index)))
         call = self._killed(index)
@@ -563,7 +585,7 @@ class Rig:
             if self._held():
                 trouble.append("tasks hold connections")
             proc.kill(left)
-            if not self._tables():
+            if self._tables() != locks:
                 trouble.append("lock gone")
             trouble += self._restorable(tree)
         else:
