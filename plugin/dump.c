@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -154,18 +153,6 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : finished;
 }
 
-static int share_page(struct hf_dump *dump, struct hf_error *err)
-{
-	void *page = mmap(NULL, sizeof(*dump->page), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (page == MAP_FAILED)
-		return hf_error_sys(err, -errno, "cannot share memory with the guardian");
-	dump->page = page;
-	dump->page->borrowed.sock = -1;
-	return 0;
-}
-
 static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 {
 	const struct hf_guarded guarded = {.job = HF_GUARDIAN_DUMP,
@@ -219,7 +206,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = hf_drain_orphans(
 			dump->netns, &dump->image, config->orphan_timeout_ms, &dump->orphans, err);
 	if (ret == 0 && anything)
-		ret = share_page(dump, err);
+		ret = hf_guardian_page_new(&dump->page, err);
 	if (ret == 0 && anything)
 		ret = start_guardian(dump, err);
 	if (ret == 0 && anything)
@@ -249,8 +236,7 @@ static void free_all(struct hf_dump *dump)
 	hf_close_fd(&dump->netns);
 	hf_close_fd(&dump->host);
 	dump->netns = dump->host = -1;
-	if (dump->page)
-		munmap(dump->page, sizeof(*dump->page));
+	hf_guardian_page_free(dump->page);
 	dump->page = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
@@ -260,13 +246,15 @@ static void free_all(struct hf_dump *dump)
  * tasks. */
 static int commit(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret = hf_guardian_commit(&dump->guardian, dump->page, err);
+	int ret;
 
+	dump->page->complete = true;
+	ret = hf_guardian_commit(&dump->guardian, err);
 	if (ret == 0)
 		return 0;
 	hf_guardian_close(&dump->guardian);
 	ret = start_guardian(dump, err);
-	return ret < 0 ? ret : hf_guardian_commit(&dump->guardian, dump->page, err);
+	return ret < 0 ? ret : hf_guardian_commit(&dump->guardian, err);
 }
 
 int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)

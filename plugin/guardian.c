@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -20,7 +21,7 @@
 #include "sys/processes.h"
 #include "sys/sockopt_int.h"
 
-enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
+enum word { READY = 'R', COMMIT = 'C', DISMISS = 'D', ENDED = 0 };
 
 /* Bytes of a message that hands all brakes over. */
 #define BRAKES_SPACE CMSG_SPACE(sizeof(int) * HF_BRAKES)
@@ -75,8 +76,7 @@ static bool is_as_before(const struct guarded_sock *sock)
  */
 static void thaw_all(const struct guard *guard)
 {
-	if (guard->guarded->page)
-		hf_tcp_give_back(&guard->guarded->page->borrowed);
+	hf_tcp_give_back(&guard->guarded->page->borrowed);
 	for (uint32_t i = 0; i < guard->n; i++)
 		for (int k = 0; k < SOCK_ATTEMPTS && !is_as_before(&guard->socks[i]); k++)
 			hf_tcp_thaw(guard->socks[i].fd, guard->socks[i].reuseaddr, NULL);
@@ -198,7 +198,7 @@ static void guard_dump(const struct guard *guard)
 
 	if (word == DISMISS)
 		return;
-	if (!guard->guarded->page->committed) {
+	if (!guard->guarded->page->complete) {
 		thaw_all(guard);
 		unlock(guard);
 		report(guard, "CRIU ended during the dump; the application goes on");
@@ -214,16 +214,14 @@ static void guard_dump(const struct guard *guard)
 
 static void guard_restore(const struct guard *guard)
 {
-	enum word word = next_word(guard->control);
-
-	if (word == UNLOCK)
-		word = next_word(guard->control) == DISMISS ? DISMISS : UNLOCK;
-	if (word == UNLOCK) {
+	if (next_word(guard->control) == DISMISS)
+		return;
+	if (guard->guarded->page->complete) {
 		/* The tasks run as soon as CRIU is gone, so the sockets come first. */
 		thaw_all(guard);
 		unlock(guard);
 		report(guard, "CRIU ended during the restore, which was complete");
-	} else if (word != DISMISS) {
+	} else {
 		kill_all(guard);
 		report(guard, "CRIU ended during the restore; the lock stays, restore it again");
 	}
@@ -278,6 +276,24 @@ static pid_t fork_twice(const struct guard *guard, int other_end)
 	_exit(1);
 }
 
+int hf_guardian_page_new(struct hf_guardian_page **page, struct hf_error *err)
+{
+	void *at = mmap(
+		NULL, sizeof(**page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return hf_error_sys(err, -errno, "cannot share memory with the guardian");
+	*page = at;
+	(*page)->borrowed.sock = -1;
+	return 0;
+}
+
+void hf_guardian_page_free(struct hf_guardian_page *page)
+{
+	if (page)
+		munmap(page, sizeof(*page));
+}
+
 static int no_process(struct hf_error *err, int code)
 {
 	return hf_error_sys(err, code, "cannot start the guardian");
@@ -297,6 +313,17 @@ static int move_up(int fd, int least)
 static int make_brake(int least)
 {
 	return move_up(socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0), least);
+}
+
+static bool is_ready(int control)
+{
+	char word = ENDED;
+	ssize_t n;
+
+	do {
+		n = recv(control, &word, 1, 0);
+	} while (n < 0 && errno == EINTR);
+	return word == READY;
 }
 
 static int start(struct hf_guardian *guardian, struct guard *guard, struct hf_error *err)
@@ -323,10 +350,10 @@ static int start(struct hf_guardian *guardian, struct guard *guard, struct hf_er
 			return no_process(err, -errno);
 	/* Its own end would keep us from seeing it die. */
 	close(hf_steal_fd(&theirs));
-	return status != 0 || next_word(guardian->control) != READY ? no_process(err, -EAGAIN) : 0;
+	return status != 0 || !is_ready(guardian->control) ? no_process(err, -EAGAIN) : 0;
 }
 
-/* Those that can be in repair mode: of a dump the connections, of a restore all that is rebuilt. */
+/* Those that are changed for a moment: of a dump what is read, of a restore all that is rebuilt. */
 static bool is_guarded(const struct hf_guarded *guarded, uint32_t i)
 {
 	const struct hf_conn *conn = &guarded->image->conns[i];
@@ -334,7 +361,8 @@ static bool is_guarded(const struct hf_guarded *guarded, uint32_t i)
 
 	if (guarded->socks[i] < 0)
 		return false;
-	return guarded->job == HF_GUARDIAN_DUMP ? row->connected : row->steps[0] != HF_STEP_END;
+	return guarded->job == HF_GUARDIAN_DUMP ? row->connected || row->received
+						: row->steps[0] != HF_STEP_END;
 }
 
 static void choose_socks(struct guard *guard)
@@ -439,25 +467,15 @@ static int say(struct hf_guardian *guardian, enum word word, bool with_brakes)
 	return 0;
 }
 
-int hf_guardian_commit(
-	struct hf_guardian *guardian, struct hf_guardian_page *page, struct hf_error *err)
+int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err)
 {
-	int ret;
+	int ret = say(guardian, COMMIT, true);
 
-	page->committed = true;
-	ret = say(guardian, COMMIT, true);
 	close_brakes(guardian);
-	/* It looks at the page when CRIU ends. */
+	/* Whatever else goes wrong, it looks at the page when CRIU ends. */
 	if (ret == -EPIPE || ret == -ECONNRESET)
-		return hf_error_sys(err, ret, "the guardian is gone");
+		return hf_error_sys(err, -EPIPE, "the guardian is gone");
 	return 0;
-}
-
-int hf_guardian_unlock(struct hf_guardian *guardian, struct hf_error *err)
-{
-	int ret = say(guardian, UNLOCK, false);
-
-	return ret < 0 ? hf_error_sys(err, ret, "the guardian is gone") : 0;
 }
 
 void hf_guardian_close(struct hf_guardian *guardian)

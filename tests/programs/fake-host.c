@@ -136,10 +136,13 @@ static void remove_locks(void)
 
 static void check_locked(void)
 {
+	int on_host = count_tables(outside);
+
 	if (count_tables(-1) != 1)
 		wrong("%d locks", count_tables(-1));
-	if (count_tables(outside) != host_tables)
-		wrong("%d tables of the host's lock", count_tables(outside));
+	/* They are removed one after the other. */
+	if (plan.and_later ? on_host > host_tables : on_host != host_tables)
+		wrong("%d tables of the host's lock", on_host);
 }
 
 static void check_unlocked(void)
@@ -342,7 +345,8 @@ static bool try_restore(struct scene *scene, long at, bool late)
 		wrong("the tasks live");
 	if (!late)
 		check_locked();
-	check_peers(scene, true);
+	/* Where it waits in vain for what another call would tell, the kernel sends again. */
+	check_peers(scene, !plan.and_later);
 	return false;
 }
 

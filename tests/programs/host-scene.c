@@ -85,9 +85,15 @@ static int listen_on(int family, int port)
 	int sock = new_socket(family);
 
 	set(sock, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (bind(sock, &at.any, len) < 0 || listen(sock, 8) < 0)
+	if (bind(sock, &at.any, len) < 0)
+		die("bind");
+	if (listen(sock, 8) == 0)
+		return sock;
+	/* With SO_REUSEADDR the kernel may choose a port which a listener has. */
+	if (port != 0 || errno != EADDRINUSE)
 		die("listen");
-	return sock;
+	close(sock);
+	return listen_on(family, port);
 }
 
 static void connect_to(int sock, int family, int port)
