@@ -11,6 +11,7 @@ enum hf_exit {
 	HF_EXIT_TO_DO = 3 /* recover --dry-run: there is something to put right */
 };
 
+int hf_verb_check(int argc, char **argv);
 int hf_verb_recover(int argc, char **argv);
 int hf_verb_show(int argc, char **argv);
 int hf_verb_status(int argc, char **argv);
