@@ -10,6 +10,7 @@
 
 #include <criu/criu-plugin.h>
 
+#include "config.h"
 #include "plugin/dump.h"
 #include "plugin/log.h"
 #include "plugin/restore.h"
@@ -63,6 +64,8 @@ static int init(int stage)
 {
 	struct hf_error err = HF_ERROR_INIT;
 
+	/* `holdfast check` reads it. */
+	hf_log_info("version %s", PACKAGE_VERSION);
 	if (hf_config_load(&the.config, &err) < 0)
 		return fail("bad configuration", &err);
 	if (!the.config.on) {

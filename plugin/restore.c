@@ -11,7 +11,6 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
-#include "plugin/tuples.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
@@ -20,6 +19,7 @@
 #include "sys/pidfd.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
+#include "sys/tuples.h"
 
 #define LIVE_ATTEMPTS 100 /* of 10 ms */
 
