@@ -58,8 +58,12 @@ def make_hosts(
 
 def _used(hosts: Hosts) -> Iterator[Hosts]:
     hosts.move(hosts.one)
+    hosts.forget_neighbours()
     yield hosts
-    assert not checks.holdfast_tables(*hosts.namespaces)
+    try:
+        assert not checks.holdfast_tables(*hosts.namespaces)
+    finally:
+        hosts.unlock()
 
 
 @pytest.fixture
@@ -142,9 +146,7 @@ def same_host(server: PodmanServer, meanwhile: Callable[[], None] = outage) -> N
 
 def other_host(server: PodmanServer, meanwhile: Callable[[], None] = outage) -> None:
     server.checkpoint(export=True).check()
-    server.go_to(server.hosts.other(server.host))
-    meanwhile()
-    server.restore(archive=True).check()
+    server.go_to(server.hosts.other(server.host), between=meanwhile).check()
     assert server.host is server.hosts.two and server.pids()
 
 
@@ -215,8 +217,7 @@ def test_there_and_back(routed: Hosts, holdfast_mode: Mode) -> None:
         peers.start()
         for host in (routed.two, routed.one):
             server.checkpoint(export=True).check()
-            server.go_to(host)
-            server.restore(archive=True).check()
+            server.go_to(host).check()
         peers.finish()
 
 

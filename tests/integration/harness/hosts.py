@@ -21,7 +21,7 @@ from typing import Literal
 from .announce import announce
 from .closing import Closing
 from .host import Host
-from .net import Netns
+from .net import Netns, nft_tables
 from .proc import run
 
 Topology = Literal["routed", "segment"]
@@ -177,6 +177,18 @@ class Hosts(Closing):
             value = int(on)
             names = [f"net__bridge__bridge-nf-call-{name}" for name in ("iptables", "ip6tables")]
             _sysctl(host.ns, **dict.fromkeys(names, value))
+
+    def forget_neighbours(self) -> None:
+        """Another container with the same address has another hardware address."""
+        for ns in self.namespaces:
+            _ip(ns, "neigh", "flush", "all")
+
+    def unlock(self) -> None:
+        """So that what a test that failed has left is not the next one's."""
+        for host in self.all:
+            for family, name in nft_tables(host.ns):
+                if "holdfast" in name:
+                    host.ns.run("nft", "delete", "table", family, name).check()
 
     def close(self) -> None:
         for host in self.all:

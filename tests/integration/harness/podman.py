@@ -11,7 +11,7 @@ import json
 import secrets
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from .hosts import (
 )
 from .left import Said
 from .mode import Mode
-from .net import Netns
+from .net import Netns, nft_tables
 from .oci import Runtime
 from .proc import Done
 from .programs import builddir, program
@@ -192,17 +192,31 @@ class PodmanServer(Closing):
 
     def lock(self, host: Host) -> None:
         """Before anything of the archive's container is there."""
-        said = self.holdfast(host, "lock", self.archive)
-        assert said.rc == 0, said.out
+        for family, name in nft_tables(self.host.ns):
+            if "holdfast" in name:
+                text = self.host.ns.run("nft", "list", "table", family, name).check().output
+                host.ns.run("nft", text).check()
 
-    def go_to(self, host: Host, *, lock: bool = True) -> None:
-        """The archive, the lock and the network: all but the restore."""
+    def unlock(self, host: Host) -> None:
+        """When the container runs on another one."""
+        for family, name in nft_tables(host.ns):
+            if "holdfast" in name:
+                host.ns.run("nft", "delete", "table", family, name).check()
+
+    def go_to(self, host: Host, *, lock: bool = True, between: Callable[[], None] | None = None) -> Result:
+        """From here, where there is an archive of it, to another host."""
         self.copy(host)
         if lock:
             self.lock(host)
         self.hosts.move(host)
         self.remove()
-        self.host = host
+        before, self.host = self.host, host
+        if between:
+            between()
+        result = self.restore(archive=True)
+        if lock and result.ok:
+            self.unlock(before)
+        return result
 
     def close(self) -> None:
         for host in self.hosts.all:
