@@ -146,7 +146,7 @@ def same_host(server: PodmanServer, meanwhile: Callable[[], None] = outage) -> N
 
 def other_host(server: PodmanServer, meanwhile: Callable[[], None] = outage) -> None:
     server.checkpoint(export=True).check()
-    server.go_to(server.hosts.other(server.host), between=meanwhile).check()
+    server.go_to(server.hosts.other(server.host), meanwhile).check()
     assert server.host is server.hosts.two and server.pids()
 
 
@@ -318,9 +318,9 @@ def test_stock_loses(routed: Hosts) -> None:
         peers.add("host", server.host.ns, server.targets())
         peers.add("container", neighbour.netns(), server.targets())
         peers.start()
-        server.checkpoint(extra=["--tcp-established"]).check()
+        server.checkpoint().check()
         time.sleep(OUTAGE)
-        server.restore(extra=["--tcp-established"]).check()
+        server.restore().check()
         for kind, peer in peers.peers.items():
             assert peer.finish().lost, kind
         proc.wait_for(server.pids, "the container")

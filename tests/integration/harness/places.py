@@ -9,8 +9,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,12 @@ from . import podman
 from .criu import Result
 from .host import Host
 from .hosts import CONTAINERS, Hosts, address4, address6
-from .left import unlock
 from .mode import Mode
 from .net import Netns
 from .oci import OciServer, Runtime
 from .podman import PORT, PodmanServer
 
 PLACES = ("crun-same", "crun-other", "runc-same", "runc-other", "podman-same", "podman-other")
-ESTABLISHED = ("--tcp-established",)  # an option of podman's, where CRIU carries connections
 
 
 class Container(Protocol):
@@ -124,7 +121,7 @@ class HostServer(OciServer):
             return self.restore()
         before, self.host = self.host, self.hosts.other(self.host)
         if self.mode.plugin:
-            podman.lock(self.host, self.images)
+            podman.lock(before, self.host, self.images)
         self.net.down(before)
         self.hosts.move(self.host)
         self.net.up(self.host)
@@ -132,3 +129,30 @@ class HostServer(OciServer):
         if self.mode.plugin and result.ok:
             podman.unlock(before, self.images)
         return result
+
+
+class PodmanPlace(PodmanServer):
+    """In a container of podman."""
+
+    def __init__(self, hosts: Hosts, mode: Mode, *, other: bool) -> None:
+        super().__init__(hosts, mode, publish=False)
+        self.other = other
+
+    def go(self) -> Result:
+        return self.checkpoint(export=self.other)
+
+    def come(self) -> Result:
+        if self.other:
+            return self.go_to(self.hosts.other(self.host))
+        return self.restore()
+
+
+def make(place: str, hosts: Hosts, work: Path, mode: Mode) -> Container:
+    """The hosts must be prepared for podman."""
+    runtime, _, where = place.partition("-")
+    other = where == "other"
+    if runtime == "podman":
+        return PodmanPlace(hosts, mode, other=other)
+    if runtime in ("crun", "runc"):
+        return HostServer(hosts, work, mode, runtime, other=other)  # type: ignore[arg-type]
+    raise ValueError(f"no place {place!r}, only {', '.join(PLACES)}")

@@ -31,12 +31,11 @@ from .hosts import (
     address4,
     address6,
 )
-from .left import Said
 from .mode import Mode
 from .net import Netns, nft_tables
 from .oci import Runtime
 from .proc import Done
-from .programs import builddir, program
+from .programs import program
 
 IMAGE, NETWORK = "localhost/holdfast-test", "hfnet"
 PORT, PUBLISHED = 7000, 8000
@@ -77,6 +76,21 @@ def prepare(hosts: Hosts, image: Path) -> None:
     for host in hosts.all:
         podman(host, "import", image, IMAGE).check()
         podman(host, "network", "create", *subnets, NETWORK).check()
+
+
+def lock(before: Host, host: Host, images: object) -> None:
+    """On a host where nothing of the checkpoint's container is yet."""
+    for family, name in nft_tables(before.ns):
+        if "holdfast" in name:
+            text = before.ns.run("nft", "list", "table", family, name).check().output
+            host.ns.run("nft", text).check()
+
+
+def unlock(host: Host, images: object) -> None:
+    """On the host where it was, when the container runs on another one."""
+    for family, name in nft_tables(host.ns):
+        if "holdfast" in name:
+            host.ns.run("nft", "delete", "table", family, name).check()
 
 
 @dataclass
@@ -163,7 +177,7 @@ class PodmanServer(Closing):
     ) -> Result:
         """With --keep, without which podman removes CRIU's log."""
         self.rounds += 1
-        words: list[object] = ["container", "checkpoint", "--keep", *extra]
+        words: list[object] = ["container", "checkpoint", "--keep", *self._carried(), *extra]
         words += ["--export", self.archive] if export else []
         words += ["--leave-running"] if leave_running else []
         return self._result("dump.log", self.podman(*words, self.name, timeout=timeout))
@@ -171,9 +185,14 @@ class PodmanServer(Closing):
     def restore(
         self, *, archive: bool = False, extra: Sequence[object] = (), timeout: float = 120
     ) -> Result:
-        words: list[object] = ["container", "restore", "--keep", *extra]
+        words: list[object] = ["container", "restore", "--keep", *self._carried(), *extra]
         words += ["--import", self.archive] if archive else [self.name]
         return self._result("restore.log", self.podman(*words, timeout=timeout))
+
+    def _carried(self) -> list[str]:
+        """podman would refuse connections that CRIU is to carry."""
+        carried = any(line == "tcp-established" for line in self.mode.options)
+        return ["--tcp-established"] if carried else []
 
     def _result(self, log: str, done: Done) -> Result:
         path = self.host.path(f"{STATE}/{self.id}/userdata/{log}")
@@ -186,36 +205,19 @@ class PodmanServer(Closing):
         """What is left of a container that was exported."""
         self.podman("rm", "--force", "--time", 0, self.name).check()
 
-    def holdfast(self, host: Host, *words: object) -> Said:
-        done = host.run(builddir() / "holdfast", *words)
-        return Said(done.rc, done.output, done.output)
-
-    def lock(self, host: Host) -> None:
-        """Before anything of the archive's container is there."""
-        for family, name in nft_tables(self.host.ns):
-            if "holdfast" in name:
-                text = self.host.ns.run("nft", "list", "table", family, name).check().output
-                host.ns.run("nft", text).check()
-
-    def unlock(self, host: Host) -> None:
-        """When the container runs on another one."""
-        for family, name in nft_tables(host.ns):
-            if "holdfast" in name:
-                host.ns.run("nft", "delete", "table", family, name).check()
-
-    def go_to(self, host: Host, *, lock: bool = True, between: Callable[[], None] | None = None) -> Result:
+    def go_to(self, host: Host, between: Callable[[], None] | None = None) -> Result:
         """From here, where there is an archive of it, to another host."""
         self.copy(host)
-        if lock:
-            self.lock(host)
+        if self.mode.plugin:
+            lock(self.host, host, self.archive)
         self.hosts.move(host)
         self.remove()
         before, self.host = self.host, host
         if between:
             between()
         result = self.restore(archive=True)
-        if lock and result.ok:
-            self.unlock(before)
+        if self.mode.plugin and result.ok:
+            unlock(before, self.archive)
         return result
 
     def close(self) -> None:
