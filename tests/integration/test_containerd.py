@@ -253,6 +253,28 @@ def test_pod_gets_another_address(
         finish(peer)
 
 
+def test_replaced_in_its_pod(
+    tmp_path: Path, host: Netns, containerd: Containerd, connect_pod: ConnectPod
+) -> None:
+    """Not while the original runs, which does not notice; then in its place."""
+    archive = tmp_path / "checkpoint.tar"
+    with containerd.pod() as pod:
+        original = server_in(pod)
+        with connect_pod(pod, EVERYTHING) as peer:
+            original.checkpoint(archive)
+            with pytest.raises(CriError, match="restore failed"):
+                pod.create(str(archive), name="twin").start()
+            assert "the container is running already" in containerd.restore_log
+            assert not checks.holdfast_tables(pod.netns, host)
+            assert original.running and peer.progress().ok
+            with held(host, "forward"):
+                original.checkpoint(archive)
+                original.kill()
+                pod.create(str(archive), name="replacement").start()
+            assert not checks.holdfast_tables(pod.netns, host)
+            finish(peer)
+
+
 def test_other_container_of_the_pod(
     tmp_path: Path,
     host: Netns,

@@ -39,7 +39,7 @@ class Cri:
         self._services = _messages(work).DESCRIPTOR.services_by_name
         self._channel = grpc.insecure_channel(f"unix://{sock}")
 
-    def call(self, method: str, timeout: float = 60, **fields: object) -> Any:
+    def call(self, method: str, **fields: object) -> Any:
         for service in self._services.values():
             if found := service.methods_by_name.get(method):
                 break
@@ -50,7 +50,7 @@ class Cri:
             response_deserializer=found.output_type._concrete_class.FromString,
         )
         try:
-            return call(request(**fields), timeout=timeout, wait_for_ready=True)
+            return call(request(**fields), timeout=60, wait_for_ready=True)
         except grpc.RpcError as error:
             raise CriError(f"{method}: {error.details()}") from None
 
@@ -131,8 +131,8 @@ class Container:
     def checkpoint(self, archive: Path) -> None:
         self.pod.cri.call("CheckpointContainer", container_id=self.id, location=str(archive))
 
-    def stop(self, grace: int = 0) -> None:
-        self.pod.cri.call("StopContainer", container_id=self.id, timeout=grace)
+    def kill(self) -> None:
+        self.pod.cri.call("StopContainer", container_id=self.id, timeout=0)
 
     def status(self) -> Any:
         return self.pod.cri.call("ContainerStatus", container_id=self.id, verbose=True)
