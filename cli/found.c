@@ -44,22 +44,34 @@ uint64_t hf_found_age(const struct hf_found_lock *lock)
 		       : 0;
 }
 
-char *hf_found_age_text(char buf[HF_FOUND_TEXT], const struct hf_found_lock *lock)
+static void format_seconds(char buf[HF_FOUND_TEXT], uint64_t seconds)
 {
 	static const struct {
 		uint64_t seconds;
 		const char *name;
 	} units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
-	uint64_t age = hf_found_age(lock);
 	size_t i = 0;
 
-	while (units[i].seconds > 1 && age < 2 * units[i].seconds)
+	while (units[i].seconds > 1 && seconds < 2 * units[i].seconds)
 		i++;
+	snprintf(buf, HF_FOUND_TEXT, "%" PRIu64 " %s", seconds / units[i].seconds, units[i].name);
+}
+
+char *hf_found_age_text(char buf[HF_FOUND_TEXT], const struct hf_found_lock *lock)
+{
 	if (lock->view.note.pid)
-		snprintf(buf, HF_FOUND_TEXT, "%" PRIu64 " %s", age / units[i].seconds,
-			units[i].name);
+		format_seconds(buf, hf_found_age(lock));
 	else
 		snprintf(buf, HF_FOUND_TEXT, "?");
+	return buf;
+}
+
+char *hf_found_left_text(char buf[HF_FOUND_TEXT], const struct hf_found_lock *lock)
+{
+	if (lock->view.note.timeout_s)
+		format_seconds(buf, lock->view.left_ms / 1000);
+	else
+		snprintf(buf, HF_FOUND_TEXT, "-");
 	return buf;
 }
 
@@ -104,6 +116,9 @@ void hf_found_put_lock(yajl_gen gen, const struct hf_found_lock *lock)
 	hf_json_number(gen, "open", lock->n_open);
 	hf_json_number(gen, "packets_held", lock->view.packets);
 	hf_json_number(gen, "bytes_held", lock->view.bytes);
+	hf_json_bool(gen, "host", lock->view.note.timeout_s != 0);
+	if (lock->view.note.timeout_s)
+		hf_json_number(gen, "expires_in", lock->view.left_ms / 1000);
 	put_owner(gen, lock);
 	if (lock->situation == HF_LOCK_BUSY)
 		hf_json_number(gen, "busy_pid", (uint64_t)lock->busy.pid);

@@ -25,6 +25,9 @@ uint64_t hf_found_age(const struct hf_found_lock *lock);
 /* "12 s", "3 min", "5 h", "2 d", or "?" */
 char *hf_found_age_text(char buf[HF_FOUND_TEXT], const struct hf_found_lock *lock);
 
+/* The same until it expires; "-" where it does not. */
+char *hf_found_left_text(char buf[HF_FOUND_TEXT], const struct hf_found_lock *lock);
+
 /* Who took the lock: "checkpoint, pid 12", and whether that process has ended. */
 char *hf_found_owner_text(char buf[HF_FOUND_TEXT], const struct hf_found_lock *lock);
 

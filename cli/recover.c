@@ -59,11 +59,11 @@ static struct item recover_lock(const struct recovery *recovery, const struct hf
 {
 	struct item item = {OUTCOME_DONE, HF_ERROR_INIT};
 
-	if (lock->situation != HF_LOCK_STALE)
+	if (lock->situation != HF_LOCK_STALE && lock->situation != HF_LOCK_EXPIRED)
 		item.outcome = OUTCOME_RIGHT;
 	else if (recovery->options->dry_run)
 		item.outcome = OUTCOME_TO_DO;
-	else if (hf_net_unlock(lock->netns->fd, lock->view.id, &item.err) < 0)
+	else if (hf_net_unlock_host(lock->netns->fd, lock->view.id, &item.err) < 0)
 		item.outcome = OUTCOME_FAILED;
 	return item;
 }
@@ -156,12 +156,11 @@ static void print_lock(const struct hf_found_lock *lock, const struct item *item
 		printf("left alone, %s (pid %d) is busy\n", lock->busy.name, (int)lock->busy.pid);
 	else if (lock->situation == HF_LOCK_WAITING)
 		puts("left alone, it waits for its restore");
-	else if (item->outcome == OUTCOME_TO_DO)
-		puts("stale, would be removed");
-	else if (item->outcome == OUTCOME_DONE)
-		puts("stale, removed");
 	else
-		printf("stale, %s\n", item->err.text);
+		printf("%s, %s\n", hf_situation_name(lock->situation),
+			item->outcome == OUTCOME_TO_DO  ? "would be removed"
+			: item->outcome == OUTCOME_DONE ? "removed"
+							: item->err.text);
 }
 
 static void recover_sockets(struct recovery *recovery)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfast show --json */
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include "cli/json.h"
 #include "cli/show.h"
 #include "lib/tcp_state.h"
@@ -138,6 +141,21 @@ static void put_group(
 	yajl_gen_array_close(gen);
 }
 
+static void put_addresses(yajl_gen gen, const struct hf_image *image)
+{
+	hf_json_text(gen, "addresses");
+	yajl_gen_array_open(gen);
+	for (uint32_t i = 0; i < image->n_addresses; i++) {
+		const struct hf_address *address = &image->addresses[i];
+		char text[INET6_ADDRSTRLEN] = "?";
+
+		inet_ntop(address->family == HF_FAMILY_IPV4 ? AF_INET : AF_INET6, address->ip, text,
+			sizeof(text));
+		hf_json_text(gen, text);
+	}
+	yajl_gen_array_close(gen);
+}
+
 static void put_pending(yajl_gen gen, const struct hf_image *image)
 {
 	hf_json_text(gen, "pending");
@@ -168,6 +186,7 @@ static void put_image(yajl_gen gen, const struct hf_image *image)
 	put_group(gen, "listeners", image, LISTENERS);
 	put_group(gen, "closed", image, CLOSED);
 	put_group(gen, "connections", image, CONNECTIONS);
+	put_addresses(gen, image);
 	put_pending(gen, image);
 	yajl_gen_map_close(gen);
 }

@@ -8,19 +8,20 @@
 
 static void print_lock(const struct hf_found_lock *lock)
 {
-	char id[HF_ID_TEXT], age[HF_FOUND_TEXT], owner[HF_FOUND_TEXT];
+	char id[HF_ID_TEXT], age[HF_FOUND_TEXT], left[HF_FOUND_TEXT], owner[HF_FOUND_TEXT];
 
-	printf("%-32s %-9s %6" PRIu32 " %6" PRIu32 " %8" PRIu64 " %8s  %-32s %s\n",
+	printf("%-32s %-9s %6" PRIu32 " %6" PRIu32 " %8" PRIu64 " %8s %8s  %-32s %s\n",
 		hf_id_format(id, lock->view.id), hf_situation_name(lock->situation),
 		lock->view.conns.n, lock->n_open, lock->view.packets, hf_found_age_text(age, lock),
-		hf_found_owner_text(owner, lock), lock->netns->path);
+		hf_found_left_text(left, lock), hf_found_owner_text(owner, lock),
+		lock->netns->path);
 }
 
 static void print_table(const struct hf_survey *survey)
 {
 	if (survey->n_locks)
-		printf("%-32s %-9s %6s %6s %8s %8s  %-32s %s\n", "LOCK", "SITUATION", "CONNS",
-			"OPEN", "HELD", "AGE", "OWNER", "NETWORK NAMESPACE");
+		printf("%-32s %-9s %6s %6s %8s %8s %8s  %-32s %s\n", "LOCK", "SITUATION", "CONNS",
+			"OPEN", "HELD", "AGE", "LEFT", "OWNER", "NETWORK NAMESPACE");
 	else if (survey->err.code == 0)
 		puts("no locks");
 	for (size_t i = 0; i < survey->n_locks; i++)

@@ -33,8 +33,10 @@ static void note_error(struct hf_survey *survey, int ret, const struct hf_error 
 
 const char *hf_situation_name(enum hf_situation situation)
 {
-	static const char *const names[] = {
-		[HF_LOCK_BUSY] = "busy", [HF_LOCK_WAITING] = "waiting", [HF_LOCK_STALE] = "stale"};
+	static const char *const names[] = {[HF_LOCK_BUSY] = "busy",
+		[HF_LOCK_WAITING] = "waiting",
+		[HF_LOCK_STALE] = "stale",
+		[HF_LOCK_EXPIRED] = "expired"};
 
 	return names[situation];
 }
@@ -75,14 +77,16 @@ static void find_frozen(struct hf_survey *survey, const struct hf_processes *pro
 static int add_lock(struct hf_survey *survey, const struct hf_netns_entry *netns,
 	const struct hf_lock_view *view)
 {
+	bool expired = view->note.timeout_s && view->conns.n == 0 && view->listeners.n == 0;
 	struct hf_found_lock *grown =
 		realloc(survey->locks, (survey->n_locks + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
 	survey->locks = grown;
-	survey->locks[survey->n_locks++] =
-		(struct hf_found_lock){.netns = netns, .view = *view, .situation = HF_LOCK_WAITING};
+	survey->locks[survey->n_locks++] = (struct hf_found_lock){.netns = netns,
+		.view = *view,
+		.situation = expired ? HF_LOCK_EXPIRED : HF_LOCK_WAITING};
 	return 0;
 }
 
@@ -127,11 +131,12 @@ static void find_busy(const struct hf_processes *processes, struct hf_found_lock
 {
 	const struct hf_process *guardian;
 
-	if (lock->situation == HF_LOCK_BUSY)
+	if (lock->situation == HF_LOCK_BUSY || lock->situation == HF_LOCK_EXPIRED)
 		return;
 	for (size_t i = 0; i < processes->n; i++)
-		if (is_owner(&processes->all[i], &lock->view.note)) {
-			lock->owner_runs = true;
+		if (is_owner(&processes->all[i], &lock->view.note) ||
+			is_owner(&processes->all[i], &lock->view.restore)) {
+			lock->owner_runs = is_owner(&processes->all[i], &lock->view.note);
 			lock->situation = HF_LOCK_BUSY;
 			lock->busy = processes->all[i];
 			return;
@@ -141,6 +146,11 @@ static void find_busy(const struct hf_processes *processes, struct hf_found_lock
 		lock->situation = HF_LOCK_BUSY;
 		lock->busy = *guardian;
 	}
+}
+
+static bool is_hosts(const struct hf_found_lock *lock)
+{
+	return lock->view.note.timeout_s != 0;
 }
 
 /* A lock without connections cuts off whoever listens. */
@@ -159,22 +169,48 @@ static void count_open(struct hf_found_lock *lock, const struct hf_diag *diag)
 		else if (hf_lock_has_conn(view, sock->family, &sock->local, &sock->peer))
 			lock->n_open++;
 	}
-	if (lock->situation != HF_LOCK_BUSY && (lock->n_open || (view->conns.n == 0 && listens)))
+	/* Elsewhere somebody else may listen. */
+	listens = listens && !is_hosts(lock);
+	if (lock->situation == HF_LOCK_WAITING && (lock->n_open || (view->conns.n == 0 && listens)))
 		lock->situation = HF_LOCK_STALE;
+}
+
+/* A host's lock is about connections of other namespaces. */
+static bool concerns(const struct hf_found_lock *lock, const struct hf_netns_entry *netns)
+{
+	return is_hosts(lock) ? lock->netns != netns : lock->netns == netns;
+}
+
+/* The lock of the namespace, if that is still there, tells whose the host's is. */
+static void follow(const struct hf_survey *survey, struct hf_found_lock *hosts)
+{
+	for (size_t i = 0; i < survey->n_locks; i++) {
+		const struct hf_found_lock *other = &survey->locks[i];
+
+		if (!is_hosts(other) && other->situation == HF_LOCK_STALE &&
+			hosts->situation == HF_LOCK_WAITING &&
+			memcmp(other->view.id, hosts->view.id, HF_ID_SIZE) == 0)
+			hosts->situation = HF_LOCK_STALE;
+	}
 }
 
 static void find_owners(struct hf_survey *survey)
 {
-	for (size_t i = 0; i < survey->n_locks; i++) {
+	for (size_t i = 0; i < survey->spaces.n; i++) {
+		const struct hf_netns_entry *netns = &survey->spaces.all[i];
 		struct hf_error err = HF_ERROR_INIT;
 		struct hf_diag diag = {0};
-		int ret = hf_sock_diag(survey->locks[i].netns->fd, &diag, &err);
+		int ret = survey->n_locks ? hf_sock_diag(netns->fd, &diag, &err) : 0;
 
-		if (ret == 0)
-			count_open(&survey->locks[i], &diag);
+		for (size_t k = 0; k < survey->n_locks; k++)
+			if (concerns(&survey->locks[k], netns))
+				count_open(&survey->locks[k], &diag);
 		note_error(survey, ret, &err);
 		hf_diag_clear(&diag);
 	}
+	for (size_t i = 0; i < survey->n_locks; i++)
+		if (is_hosts(&survey->locks[i]))
+			follow(survey, &survey->locks[i]);
 }
 
 /*

@@ -20,7 +20,8 @@
 enum hf_situation {
 	HF_LOCK_BUSY,    /* a dump or a restore is going on */
 	HF_LOCK_WAITING, /* nobody has its connections: as it should be between dump and restore */
-	HF_LOCK_STALE    /* nobody is busy, and a running program is cut off */
+	HF_LOCK_STALE,   /* nobody is busy, and a running program is cut off */
+	HF_LOCK_EXPIRED  /* of a host: it holds nothing any more */
 };
 
 struct hf_found_lock {
@@ -66,7 +67,7 @@ struct hf_survey {
 int hf_survey(struct hf_survey *survey, const char *netns, bool with_sockets);
 void hf_survey_clear(struct hf_survey *survey);
 
-/* "busy", "waiting", "stale" */
+/* "busy", "waiting", "stale", "expired" */
 const char *hf_situation_name(enum hf_situation situation);
 
 #endif

@@ -40,6 +40,16 @@ const uint8_t *hf_endpoint_ipv4(enum hf_family family, const struct hf_endpoint 
 	return hf_endpoint_is_v4_mapped(endpoint) ? endpoint->ip + 12 : NULL;
 }
 
+bool hf_ip_is_loopback(enum hf_family family, const uint8_t ip[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}, one[16] = {[15] = 1};
+
+	if (family == HF_FAMILY_IPV4)
+		return ip[0] == 127;
+	return memcmp(ip, one, sizeof(one)) == 0 ||
+	       (memcmp(ip, mapped, sizeof(mapped)) == 0 && ip[12] == 127);
+}
+
 bool hf_endpoint_is_link_local(const struct hf_endpoint *endpoint)
 {
 	return endpoint->ip[0] == 0xfe && (endpoint->ip[1] & 0xc0) == 0x80;

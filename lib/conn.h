@@ -46,6 +46,12 @@ struct hf_endpoint {
 	uint32_t scope_id; /* interface index of a link-local IPv6 address, else 0 */
 };
 
+/* An address of a network namespace's devices. */
+struct hf_address {
+	enum hf_family family;
+	uint8_t ip[16]; /* an IPv4 address fills the first 4 bytes, the rest is 0 */
+};
+
 /* One queue, kernel tcp_sock. The bytes themselves lie outside. */
 struct hf_queue {
 	uint32_t seq; /* sequence number after the last byte: rcv_nxt, or write_seq */
@@ -166,6 +172,10 @@ bool hf_endpoint_is_v4_mapped(const struct hf_endpoint *endpoint);
 
 /* The 4 bytes of the address where packets are IPv4, mapped or not; NULL where they are IPv6. */
 const uint8_t *hf_endpoint_ipv4(enum hf_family family, const struct hf_endpoint *endpoint);
+
+/* True for 127.0.0.0/8, mapped or not, and ::1: addresses that mean each network namespace itself.
+ */
+bool hf_ip_is_loopback(enum hf_family family, const uint8_t ip[16]);
 
 /* True for fe80::/10, the IPv6 addresses that mean nothing without a scope id (RFC 4007). */
 bool hf_endpoint_is_link_local(const struct hf_endpoint *endpoint);

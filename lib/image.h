@@ -27,11 +27,12 @@
 #define HF_ID_TEXT       33 /* the same as hexadecimal text, with its end */
 
 /* Limits of what a reader accepts and a writer writes. */
-#define HF_MAX_CONNS   (1u << 20) /* sockets in any state */
-#define HF_MAX_PENDING 65536u
-#define HF_MAX_HOLDERS 65536u
-#define HF_MAX_OPTIONS 128u       /* of one socket */
-#define HF_MAX_RECORD  (4u << 20) /* bytes of one encoded message */
+#define HF_MAX_CONNS     (1u << 20) /* sockets in any state */
+#define HF_MAX_PENDING   65536u
+#define HF_MAX_ADDRESSES 1024u
+#define HF_MAX_HOLDERS   65536u
+#define HF_MAX_OPTIONS   128u       /* of one socket */
+#define HF_MAX_RECORD    (4u << 20) /* bytes of one encoded message */
 /* Bytes of one queue; the kernel's windows end there, RFC 7323 section 2.3. */
 #define HF_MAX_QUEUE (1u << 30)
 
@@ -43,6 +44,10 @@ struct hf_image {
 	bool netns_shared;          /* CRIU ran in the tasks' own network namespace */
 	struct hf_pending *pending; /* owned */
 	uint32_t n_pending;
+	/* Of the network namespace, without loopback ones: where its listeners are reached. Owned.
+	 */
+	struct hf_address *addresses;
+	uint32_t n_addresses;
 	struct hf_conn *conns; /* sockets in any state; owned, with what they own */
 	uint32_t n_conns;
 	uint64_t queue_bytes; /* of all sockets together */
@@ -70,9 +75,9 @@ struct hf_image_writer {
 };
 
 /*
- * Starts an image. Of `image` it uses id, created, writer, netns_shared, the pending connections
- * and n_conns; conns may be NULL. -EBADMSG for a header that a reader would refuse, -ENOMEM, or
- * what write() returned.
+ * Starts an image. Of `image` it uses id, created, writer, netns_shared, addresses, the pending
+ * connections and n_conns; conns may be NULL. -EBADMSG for a header that a reader would refuse,
+ * -ENOMEM, or what write() returned.
  */
 int hf_image_write_header(struct hf_image_writer *writer, const struct hf_output *out,
 	const struct hf_image *image, struct hf_error *err);

@@ -34,6 +34,20 @@ static int check_pending(const struct hf_pending *pending, struct hf_error *err)
 	return hf_check_connected(pending->family, &pending->local, &pending->peer, err);
 }
 
+static int check_address(const struct hf_address *address, struct hf_error *err)
+{
+	static const uint8_t none[16];
+	int ret = hf_check_family(address->family, err);
+
+	if (ret < 0)
+		return ret;
+	if (memcmp(address->ip, none, sizeof(none)) == 0)
+		return bad(err, "ip", "is unspecified");
+	if (hf_ip_is_loopback(address->family, address->ip))
+		return bad(err, "ip", "is a loopback address");
+	return 0;
+}
+
 int hf_image_check_header(const struct hf_image *image, uint32_t n_conns, struct hf_error *err)
 {
 	static const uint8_t no_id[HF_ID_SIZE];
@@ -53,6 +67,14 @@ int hf_image_check_header(const struct hf_image *image, uint32_t n_conns, struct
 		ret = check_pending(&image->pending[i], err);
 		if (ret < 0)
 			return hf_error_context(err, ret, "pending %u", i + 1);
+	}
+	if (image->n_addresses > HF_MAX_ADDRESSES)
+		return hf_error_set(err, -EBADMSG, "addresses: %u, but an image holds at most %u",
+			image->n_addresses, HF_MAX_ADDRESSES);
+	for (uint32_t i = 0; i < image->n_addresses; i++) {
+		ret = check_address(&image->addresses[i], err);
+		if (ret < 0)
+			return hf_error_context(err, ret, "address %u", i + 1);
 	}
 	return 0;
 }

@@ -73,6 +73,26 @@ static int get_all_pending(
 	return 0;
 }
 
+static int get_netns_addresses(
+	const Holdfast__Header *from, struct hf_image *image, struct hf_error *err)
+{
+	if (from->n_addresses > HF_MAX_ADDRESSES)
+		return bad(err, "addresses", "too many");
+	image->addresses = calloc(from->n_addresses + 1, sizeof(*image->addresses));
+	if (!image->addresses)
+		return hf_error_sys(err, -ENOMEM, "cannot read the addresses");
+	for (size_t i = 0; i < from->n_addresses; i++) {
+		struct hf_address *to = &image->addresses[image->n_addresses++];
+		const ProtobufCBinaryData *ip = &from->addresses[i];
+
+		if (ip->len != 4 && ip->len != 16)
+			return bad(err, "addresses", "one has neither 4 nor 16 bytes");
+		to->family = ip->len == 4 ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6;
+		memcpy(to->ip, ip->data, ip->len);
+	}
+	return 0;
+}
+
 int hf_decode_header(const Holdfast__Header *from, struct hf_image *image, struct hf_error *err)
 {
 	int ret;
@@ -86,6 +106,8 @@ int hf_decode_header(const Holdfast__Header *from, struct hf_image *image, struc
 	image->created = from->created;
 	image->netns_shared = from->netns_shared;
 	ret = get_all_pending(from, image, err);
+	if (ret == 0)
+		ret = get_netns_addresses(from, image, err);
 	return ret < 0 ? ret : hf_image_check_header(image, from->sockets, err);
 }
 

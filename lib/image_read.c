@@ -290,5 +290,6 @@ void hf_image_clear(struct hf_image *image)
 		hf_conn_clear(&image->conns[i]);
 	free(image->conns);
 	free(image->pending);
+	free(image->addresses);
 	memset(image, 0, sizeof(*image));
 }

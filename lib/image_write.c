@@ -88,12 +88,18 @@ static int put_header(
 	hf_autofree struct pending_message *messages =
 		calloc(image->n_pending + 1, sizeof(*messages));
 	hf_autofree Holdfast__Pending **pointers = calloc(image->n_pending + 1, sizeof(*pointers));
+	hf_autofree ProtobufCBinaryData *addresses =
+		calloc(image->n_addresses + 1, sizeof(*addresses));
 
-	if (!messages || !pointers)
+	if (!messages || !pointers || !addresses)
 		return hf_error_sys(err, -ENOMEM, "cannot write %s", HF_IMAGE_NAME);
 	for (uint32_t i = 0; i < image->n_pending; i++) {
 		set_pending(&messages[i], &image->pending[i]);
 		pointers[i] = &messages[i].pending;
+	}
+	for (uint32_t i = 0; i < image->n_addresses; i++) {
+		addresses[i].data = image->addresses[i].ip;
+		addresses[i].len = image->addresses[i].family == HF_FAMILY_IPV4 ? 4 : 16;
 	}
 	header.id.data = (uint8_t *)image->id;
 	header.id.len = sizeof(image->id);
@@ -103,6 +109,8 @@ static int put_header(
 	header.netns_shared = image->netns_shared;
 	header.n_pending = image->n_pending;
 	header.pending = pointers;
+	header.n_addresses = image->n_addresses;
+	header.addresses = addresses;
 	return put_message(writer, &header.base, err);
 }
 

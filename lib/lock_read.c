@@ -10,6 +10,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include <libnftnl/chain.h>
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
@@ -22,40 +23,46 @@
 /* A sequence number of a request; there is one at a time. */
 #define SEQ 1
 
-static struct nlmsghdr *ask(char buf[HF_LOCK_REQUEST], uint16_t type)
+static struct nlmsghdr *ask(char buf[HF_LOCK_REQUEST], uint16_t type, uint16_t family)
 {
-	return nftnl_nlmsg_build_hdr(buf, type, NFPROTO_INET, NLM_F_DUMP, SEQ);
+	return nftnl_nlmsg_build_hdr(buf, type, family, NLM_F_DUMP, SEQ);
 }
 
 struct nlmsghdr *hf_lock_ask_tables(char buf[HF_LOCK_REQUEST])
 {
-	return ask(buf, NFT_MSG_GETTABLE);
+	return ask(buf, NFT_MSG_GETTABLE, NFPROTO_UNSPEC);
 }
 
-struct nlmsghdr *hf_lock_ask_rules(char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE])
+struct nlmsghdr *hf_lock_ask_chains(char buf[HF_LOCK_REQUEST])
 {
-	struct nlmsghdr *header = ask(buf, NFT_MSG_GETRULE);
+	return ask(buf, NFT_MSG_GETCHAIN, NFPROTO_INET);
+}
+
+struct nlmsghdr *hf_lock_ask_rules(
+	char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE], enum hf_lock_table table)
+{
+	struct nlmsghdr *header = ask(buf, NFT_MSG_GETRULE, hf_lock_families[table]);
 	struct nftnl_rule *rule = nftnl_rule_alloc();
-	char table[HF_TABLE_NAME];
+	char name[HF_TABLE_NAME];
 
 	if (!rule)
 		return NULL;
-	nftnl_rule_set_str(rule, NFTNL_RULE_TABLE, hf_table_name(table, id));
+	nftnl_rule_set_str(rule, NFTNL_RULE_TABLE, hf_table_name(name, id));
 	nftnl_rule_nlmsg_build_payload(header, rule);
 	nftnl_rule_free(rule);
 	return header;
 }
 
-struct nlmsghdr *hf_lock_ask_elements(
-	char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE], enum hf_lock_set_kind kind)
+struct nlmsghdr *hf_lock_ask_elements(char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE],
+	enum hf_lock_table table, enum hf_lock_set_kind kind)
 {
-	struct nlmsghdr *header = ask(buf, NFT_MSG_GETSETELEM);
+	struct nlmsghdr *header = ask(buf, NFT_MSG_GETSETELEM, hf_lock_families[table]);
 	struct nftnl_set *set = nftnl_set_alloc();
-	char table[HF_TABLE_NAME];
+	char name[HF_TABLE_NAME];
 
 	if (!set)
 		return NULL;
-	nftnl_set_set_str(set, NFTNL_SET_TABLE, hf_table_name(table, id));
+	nftnl_set_set_str(set, NFTNL_SET_TABLE, hf_table_name(name, id));
 	nftnl_set_set_str(set, NFTNL_SET_NAME, hf_lock_sets[kind].name);
 	nftnl_set_elems_nlmsg_build_payload(header, set);
 	nftnl_set_free(set);
@@ -87,19 +94,33 @@ static bool parse_name(const char *name, uint8_t id[HF_ID_SIZE])
 	return true;
 }
 
+/* Of a table or a chain. */
 static int take_comment(const struct nftnl_udata *attr, void *context)
 {
 	const char *text = nftnl_udata_get(attr);
 	uint8_t len = nftnl_udata_len(attr);
 
+	_Static_assert(
+		(int)NFTNL_UDATA_TABLE_COMMENT == (int)NFTNL_UDATA_CHAIN_COMMENT, "one type");
 	if (nftnl_udata_type(attr) == NFTNL_UDATA_TABLE_COMMENT && len > 0 && text[len - 1] == '\0')
 		hf_lock_note_parse(context, text);
 	return 0;
 }
 
+/* Which of a lock's tables that is; HF_LOCK_TABLES: none. */
+static enum hf_lock_table find_table(uint32_t family)
+{
+	enum hf_lock_table table = HF_LOCK_INET;
+
+	while (table < HF_LOCK_TABLES && hf_lock_families[table] != family)
+		table++;
+	return table;
+}
+
 int hf_lock_read_table(const struct nlmsghdr *header, struct hf_lock_view *view)
 {
 	struct nftnl_table *table = nftnl_table_alloc();
+	enum hf_lock_table which;
 	const char *name;
 	uint32_t len = 0;
 	const void *data;
@@ -111,11 +132,39 @@ int hf_lock_read_table(const struct nlmsghdr *header, struct hf_lock_view *view)
 	if (nftnl_table_nlmsg_parse(header, table) == 0) {
 		name = nftnl_table_get_str(table, NFTNL_TABLE_NAME);
 		data = nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &len);
-		ret = name && parse_name(name, view->id);
+		which = find_table(nftnl_table_get_u32(table, NFTNL_TABLE_FAMILY));
+		ret = name && which < HF_LOCK_TABLES && parse_name(name, view->id);
+		view->tables = 1u << which;
 		if (ret && data)
 			nftnl_udata_parse(data, len, take_comment, &view->note);
 	}
 	nftnl_table_free(table);
+	return ret;
+}
+
+int hf_lock_read_chain(const struct nlmsghdr *header, struct hf_lock_view *view)
+{
+	struct nftnl_chain *chain = nftnl_chain_alloc();
+	const char *table, *name;
+	char ours[HF_TABLE_NAME];
+	uint32_t len = 0;
+	const void *data;
+	int ret = 0;
+
+	if (!chain)
+		return -ENOMEM;
+	if (nftnl_chain_nlmsg_parse(header, chain) < 0) {
+		ret = -EBADMSG;
+		goto out;
+	}
+	table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
+	name = nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME);
+	data = nftnl_chain_get_data(chain, NFTNL_CHAIN_USERDATA, &len);
+	if (table && name && data && strcmp(table, hf_table_name(ours, view->id)) == 0 &&
+		strcmp(name, HF_LOCK_NOTE_CHAIN) == 0)
+		nftnl_udata_parse(data, len, take_comment, &view->restore);
+out:
+	nftnl_chain_free(chain);
 	return ret;
 }
 
@@ -204,6 +253,7 @@ static int take_key(struct hf_lock_keys *keys, const struct hf_lock_set *set, co
 struct filling {
 	const struct hf_lock_set *set;
 	struct hf_lock_keys *keys;
+	uint64_t left_ms;
 	int ret;
 };
 
@@ -215,6 +265,11 @@ static int take_element(struct nftnl_set_elem *element, void *context)
 
 	if (key && len == hf_lock_key_len(filling->set) && filling->ret == 0)
 		filling->ret = take_key(filling->keys, filling->set, key);
+	if (nftnl_set_elem_is_set(element, NFTNL_SET_ELEM_EXPIRATION)) {
+		uint64_t left = nftnl_set_elem_get_u64(element, NFTNL_SET_ELEM_EXPIRATION);
+
+		filling->left_ms = left > filling->left_ms ? left : filling->left_ms;
+	}
 	return 0;
 }
 
@@ -222,7 +277,8 @@ int hf_lock_read_elements(
 	const struct nlmsghdr *header, enum hf_lock_set_kind kind, struct hf_lock_view *view)
 {
 	const struct hf_lock_set *row = &hf_lock_sets[kind];
-	struct filling filling = {row, row->pair ? &view->conns : &view->listeners, 0};
+	struct filling filling = {
+		row, row->pair ? &view->conns : &view->listeners, view->left_ms, 0};
 	struct nftnl_set *set = nftnl_set_alloc();
 
 	if (!set)
@@ -231,6 +287,7 @@ int hf_lock_read_elements(
 		filling.ret = -EBADMSG;
 	else
 		nftnl_set_elem_foreach(set, take_element, &filling);
+	view->left_ms = filling.left_ms;
 	nftnl_set_free(set);
 	return filling.ret;
 }

@@ -6,8 +6,9 @@
  * What nftables tells of a lock (lib/lock_rules.h): requests into a buffer, and the answers, which
  * have the form of the messages that made the lock.
  *
- * First hf_lock_ask_tables() and, for each answer, hf_lock_read_table(). Then for each lock the
- * rules, and the elements of each of the sets; a set that is not there is an ENOENT of the kernel.
+ * First hf_lock_ask_tables() and, for each answer, hf_lock_read_table(); answers with the same id
+ * are one lock. Then for each of its tables the rules, for one of them the elements of each of the
+ * sets, where one that is not there is an ENOENT of the kernel, and the chains of all tables.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include "lib/conn.h"
 #include "lib/image.h"
 #include "lib/lock_note.h"
+#include "lib/lock_rules.h"
 #include "lib/lock_sets.h"
 
 struct nlmsghdr;
@@ -34,7 +36,10 @@ struct hf_lock_keys {
 
 struct hf_lock_view {
 	uint8_t id[HF_ID_SIZE];
-	struct hf_lock_note note; /* all 0 where the table has no comment of ours */
+	struct hf_lock_note note;    /* all 0 where the table has no comment of ours */
+	struct hf_lock_note restore; /* a restore that found the lock there already; all 0: none */
+	unsigned int tables;         /* bit 1 << enum hf_lock_table for each that is there */
+	uint64_t left_ms;            /* until the last of the elements expires; 0: they do not */
 	struct hf_lock_keys conns, listeners;
 	uint64_t packets, bytes; /* held, that is dropped */
 };
@@ -44,13 +49,16 @@ struct hf_lock_view {
 
 /* Requests with NLM_F_DUMP, in buf, which is aligned as a struct nlmsghdr. NULL: out of memory. */
 struct nlmsghdr *hf_lock_ask_tables(char buf[HF_LOCK_REQUEST]);
-struct nlmsghdr *hf_lock_ask_rules(char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE]);
-struct nlmsghdr *hf_lock_ask_elements(
-	char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE], enum hf_lock_set_kind kind);
+struct nlmsghdr *hf_lock_ask_chains(char buf[HF_LOCK_REQUEST]);
+struct nlmsghdr *hf_lock_ask_rules(
+	char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE], enum hf_lock_table table);
+struct nlmsghdr *hf_lock_ask_elements(char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE],
+	enum hf_lock_table table, enum hf_lock_set_kind kind);
 
 /* One answer each. They add to *view. Return 0, or a negative errno; the first 1 if it is a lock
  * and 0 if it is any other table. */
 int hf_lock_read_table(const struct nlmsghdr *header, struct hf_lock_view *view);
+int hf_lock_read_chain(const struct nlmsghdr *header, struct hf_lock_view *view);
 int hf_lock_read_rule(const struct nlmsghdr *header, struct hf_lock_view *view);
 int hf_lock_read_elements(
 	const struct nlmsghdr *header, enum hf_lock_set_kind kind, struct hf_lock_view *view);

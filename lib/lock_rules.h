@@ -4,10 +4,9 @@
 
 /* clang-format off: a table
  *
- * The transitional lock as one nftables batch in a buffer (netlink messages, nf_tables(7) wire
- * form).
+ * The transitional lock as one nftables batch (lib/nft_batch.h).
  *
- * One table `inet holdfast-<id>`:
+ * In the connections' network namespace one table `inet holdfast-<id>`:
  *   sets    conn4, conn6      (peer address . peer port . local address . local port) of
  *                             connections
  *           listen4, listen6  (address . port) of listeners bound to one address
@@ -16,19 +15,28 @@
  *           output            held packets are dropped, but on the loopback device: a peer in the
  *                             same stack whose own output is dropped would not count its
  *                             retransmissions
+ *           restore           no hook; its comment says which restore has found the lock there
+ *
+ * On the host the same, but the elements expire; port4 and port6 are empty, since other programs
+ * listen there; and the packets are those of the way to the namespace:
+ *   chains  input             to a published port, or where the way to the namespace is gone
+ *           forward           from and to other hosts, both directions
+ *           output            of peers on this host. Not to a bridge, for the reason above: that
+ *                             is held in the table
+ *   `bridge holdfast-<id>`    whose output chain drops what the sender thinks is sent, and whose
+ *                             forward chain holds peers on the same bridge
+ *
  * Packets with the mark HF_MARK or HF_MARK_CRIU pass, those with HF_MARK_MUTE are dropped. The
  * table's comment says who made it, when and why.
- *
- * The kernel applies a batch as a whole or not at all. The caller sends it in one message and needs
- * the acknowledgement of `last_seq`; any error in between means that nothing was applied.
  */
 /* clang-format on */
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/conn.h"
 #include "lib/error.h"
 #include "lib/image.h"
+#include "lib/lock_keys.h"
+#include "lib/nft_batch.h"
 
 /* Packet marks: of segments that holdfast itself makes, which pass; of those that CRIU makes when
  * it restores a state itself, which pass (its SOCCR_MARK); of a socket that is being rebuilt, of
@@ -39,33 +47,36 @@
 #define HF_TABLE_PREFIX "holdfast-"
 #define HF_TABLE_NAME                                                                              \
 	(sizeof(HF_TABLE_PREFIX) + HF_ID_TEXT) /* bytes of a table name, with its end */
+#define HF_LOCK_NOTE_CHAIN "restore"
 
 struct hf_lock {
-	uint8_t id[HF_ID_SIZE];
-	const char *comment;         /* at most 120 characters are kept */
-	const struct hf_conn *conns; /* in any state: listeners and connections count */
-	uint32_t n_conns;
+	enum hf_lock_place place;
+	const struct hf_image *image; /* id, connections, listeners, addresses */
+	const char *comment;          /* at most 120 characters are kept */
+	uint32_t timeout_s;           /* of the elements; 0: they do not expire */
+	bool no_bridge;               /* the kernel has no bridge family: output holds it all */
 };
 
-/* Netlink messages one after another. Zero it before use; hf_batch_clear() frees it. */
-struct hf_batch {
-	uint8_t *data;
-	size_t len;
-	size_t room;
-	uint32_t first_seq; /* of the batch's begin message; what a failing commit answers to */
-	uint32_t last_seq;  /* of the message that asks for an acknowledgement */
-};
+/* The tables of a lock, by family. */
+enum hf_lock_table { HF_LOCK_INET, HF_LOCK_BRIDGE, HF_LOCK_TABLES };
+extern const uint16_t hf_lock_families[HF_LOCK_TABLES]; /* NFPROTO_* */
 
-/* The batch that makes the lock's table. It fails to apply with EEXIST where the table is there. */
+/*
+ * The batch that makes the lock. It fails to apply with EEXIST where it is there. Returns 1, and
+ * no batch, where on the host there is nothing to hold.
+ */
 int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct hf_error *err);
 
-/* The batch that removes the table, and with it the lock. ENOENT where there is none. */
-int hf_lock_rules_remove(
-	struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
+/* The batch that removes one table of a lock. ENOENT where there is none. */
+int hf_lock_rules_remove(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE],
+	enum hf_lock_table table, struct hf_error *err);
+
+/* The batch that notes a restore in a lock that is there. EEXIST where there is a note already,
+ * unless `again` replaces it. */
+int hf_lock_rules_note(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], const char *comment,
+	bool again, struct hf_error *err);
 
 /* "holdfast-<id>" into buf. Returns buf. */
 char *hf_table_name(char buf[HF_TABLE_NAME], const uint8_t id[HF_ID_SIZE]);
-
-void hf_batch_clear(struct hf_batch *batch);
 
 #endif

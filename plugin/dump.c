@@ -15,9 +15,9 @@
 #include "lib/tcp_state.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
-#include "plugin/lock.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
+#include "sys/net_addresses.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
 #include "sys/tcp_repair.h"
@@ -27,17 +27,35 @@ static int no_memory(struct hf_error *err)
 	return hf_error_sys(err, -ENOMEM, "cannot dump the connections");
 }
 
-static int set_header(struct hf_dump *dump, struct hf_error *err)
+/* Where the connections' packets come by, if that is another namespace than theirs. */
+static int find_host(struct hf_dump *dump, struct hf_error *err)
 {
-	hf_autoclose int own = hf_netns_open(0, err);
 	uint64_t here = 0, there = 0;
-	int ret = own < 0 ? own : hf_netns_inode(own, &here, err);
+	int ret;
 
+	dump->host = hf_netns_open(0, err);
+	ret = dump->host < 0 ? dump->host : hf_net_unlock_expired(dump->host, err);
+	if (ret >= 0)
+		ret = hf_netns_inode(dump->host, &here, err);
 	if (ret == 0)
 		ret = hf_netns_inode(dump->netns, &there, err);
+	if (ret < 0 || here != there)
+		return ret;
+	dump->image.netns_shared = true;
+	hf_close_fd(&dump->host);
+	dump->host = -1;
+	return 0;
+}
+
+static int set_header(struct hf_dump *dump, struct hf_error *err)
+{
+	int ret = find_host(dump, err);
+
+	if (ret == 0 && dump->host >= 0)
+		ret = hf_net_addresses(dump->netns, HF_MAX_ADDRESSES, &dump->image.addresses,
+			&dump->image.n_addresses, err);
 	if (ret < 0)
 		return ret;
-	dump->image.netns_shared = here == there;
 	dump->image.created = (uint64_t)time(NULL);
 	snprintf(dump->image.writer, sizeof(dump->image.writer), "%s", PACKAGE_STRING);
 	if (getrandom(dump->image.id, HF_ID_SIZE, 0) != HF_ID_SIZE)
@@ -53,10 +71,14 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there.
 	 */
 	dump->locked = true;
-	ret = hf_lock_image(dump->netns, &dump->image, "checkpoint", err);
-	if (ret < 0)
-		return ret;
-	ret = hf_net_lock_barrier(err);
+	/* Only after the tasks' death it will be needed; but now a failure does no harm. */
+	ret = dump->host < 0 ? 0
+			     : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
+				       HF_LOCK_TIMEOUT, err);
+	if (ret >= 0)
+		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
+	if (ret >= 0)
+		ret = hf_net_lock_barrier(err);
 	dump->lock_us = hf_now_us() - start;
 	return ret;
 }
@@ -150,6 +172,7 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 		.socks = dump->socks,
 		.tree = &dump->tree,
 		.netns = dump->netns,
+		.host = dump->host,
 		.borrowed = dump->borrowed};
 
 	return hf_guardian_start(&dump->guardian, &guarded, err);
@@ -182,6 +205,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 	memset(dump, 0, sizeof(*dump));
 	dump->guardian = HF_GUARDIAN_NONE;
 	dump->image_dir = image_dir;
+	dump->host = -1;
 	dump->netns = hf_netns_open(root, err);
 	ret = dump->netns < 0 ? dump->netns : hf_tree_read(root, &dump->tree, err);
 	if (ret == 0)
@@ -221,7 +245,8 @@ static void free_all(struct hf_dump *dump)
 	free(dump->socks);
 	dump->socks = NULL;
 	hf_close_fd(&dump->netns);
-	dump->netns = -1;
+	hf_close_fd(&dump->host);
+	dump->netns = dump->host = -1;
 	if (dump->borrowed)
 		munmap(dump->borrowed, sizeof(*dump->borrowed));
 	dump->borrowed = NULL;
@@ -250,12 +275,21 @@ int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 	return ret;
 }
 
+/* On the host first: then the way is open at once. */
+static int unlock(const struct hf_dump *dump, struct hf_error *err)
+{
+	int ret = dump->host < 0 ? 0 : hf_net_unlock_host(dump->host, dump->image.id, err);
+	int next = hf_net_unlock(dump->netns, dump->image.id, ret ? NULL : err);
+
+	return ret ? ret : next;
+}
+
 int hf_dump_rollback(struct hf_dump *dump, struct hf_error *err)
 {
 	int ret = dump->locked ? thaw_all(dump, err) : 0, next = 0;
 
 	if (dump->locked)
-		next = hf_net_unlock(dump->netns, dump->image.id, ret ? NULL : err);
+		next = unlock(dump, ret ? NULL : err);
 	ret = ret ? ret : next;
 	/* It does the same once more. */
 	if (ret < 0)

@@ -26,6 +26,7 @@ struct hf_dump {
 	struct hf_image image;
 	int *socks; /* one a record of the image; -1: not needed any more */
 	int netns;
+	int host; /* network namespace of CRIU itself; -1: that is `netns` */
 	int image_dir;
 	struct hf_orphans orphans;
 	struct hf_sock_options_reader options;

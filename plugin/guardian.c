@@ -26,9 +26,10 @@ enum word { READY = 'R', COMMIT = 'C', UNLOCK = 'U', DISMISS = 'D', ENDED = 0 };
 
 /* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to
  * die. */
-#define DYING_MS     20
-#define SAY_ATTEMPTS 20
-#define DEATH_MS     5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
+#define DYING_MS        20
+#define SAY_ATTEMPTS    20
+#define UNLOCK_ATTEMPTS 4
+#define DEATH_MS        5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
 
 struct guarded_sock {
 	int fd;
@@ -75,9 +76,25 @@ static void silence_all(const struct guard *guard)
 	}
 }
 
+static int try_unlock(const struct hf_guarded *guarded)
+{
+	const uint8_t *id = guarded->image->id;
+	int host = guarded->host < 0 ? 0 : hf_net_unlock_host(guarded->host, id, NULL);
+	int ret = hf_net_unlock(guarded->netns, id, NULL);
+
+	return ret < 0 ? ret : host;
+}
+
+/* Nobody else will. */
 static void unlock(const struct guard *guard)
 {
-	if (hf_net_unlock(guard->guarded->netns, guard->guarded->image->id, NULL) < 0)
+	int ret = try_unlock(guard->guarded);
+
+	for (int i = 0; ret < 0 && i < UNLOCK_ATTEMPTS; i++) {
+		usleep(1000u << i);
+		ret = try_unlock(guard->guarded);
+	}
+	if (ret < 0)
 		report(guard, "the lock could not be removed: run holdfast recover");
 }
 
@@ -191,7 +208,7 @@ static void guard_restore(const struct guard *guard)
 static void run(const struct guard *guard)
 {
 	const struct hf_guarded *guarded = guard->guarded;
-	size_t n = 0, room = n_tasks(guard) + guard->n + 2;
+	size_t n = 0, room = n_tasks(guard) + guard->n + 3;
 	int *keep = malloc(room * sizeof(*keep));
 	const char word = READY;
 
@@ -199,6 +216,8 @@ static void run(const struct guard *guard)
 		_exit(1);
 	keep[n++] = guard->control;
 	keep[n++] = guarded->netns;
+	if (guarded->host >= 0)
+		keep[n++] = guarded->host;
 	for (size_t i = 0; i < n_tasks(guard); i++)
 		keep[n++] = guard->tasks[i].fd;
 	for (uint32_t i = 0; i < guard->n; i++)

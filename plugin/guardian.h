@@ -17,6 +17,7 @@
  *             UNLOCK    repair mode off, lock removed: the application goes on
  *
  * DISMISS ends it at any time: what is left to do has been done.
+ * The lock is that of the network namespace and that of the host.
  */
 /* clang-format on */
 
@@ -33,6 +34,7 @@ struct hf_guarded {
 	const int *socks;             /* one a record of the image; -1: none */
 	const struct hf_tree *tree;   /* the root task first */
 	int netns;
+	int host;                           /* network namespace with the host's lock; -1: none */
 	const struct hf_borrowed *borrowed; /* in shared memory; of a dump */
 };
 

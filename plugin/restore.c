@@ -10,7 +10,6 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
-#include "plugin/lock.h"
 #include "plugin/tuples.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
@@ -25,12 +24,12 @@
 static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
-	int ret = hf_lock_image(netns, &restore->image, "restore", err);
+	int ret = hf_net_lock_image(netns, &restore->image, "restore", err);
 
 	if (ret < 0)
 		return ret;
 	restore->locked = true;
-	restore->lock_was_there = ret == 1;
+	restore->lock_was_there = ret == HF_LOCK_THERE;
 	restore->lock_us = hf_now_us() - start;
 	return 0;
 }
@@ -60,27 +59,44 @@ static int target_netns(const struct hf_restore *restore, struct hf_error *err)
 	return restore->image.netns_shared ? hf_netns_open(0, err) : hf_netns_inherited(err);
 }
 
-int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_error *err)
+/*
+ * A namespace that is not there yet, or of which it is not told which it is, gets its lock when the
+ * tasks exist. The host has one since the dump, if that was here.
+ */
+static int prepare_locks(struct hf_restore *restore, struct hf_error *err)
 {
 	hf_autoclose int netns = -1;
 	int ret;
 
+	restore->host = hf_netns_open(0, err);
+	if (restore->host < 0)
+		return restore->host;
+	ret = hf_net_unlock_expired(restore->host, err);
+	netns = ret < 0 ? ret : target_netns(restore, err);
+	if (netns >= 0)
+		ret = refuse_running(netns, &restore->image, err);
+	else if (netns != -ENOENT && netns != -ENOTUNIQ)
+		ret = netns;
+	if (ret >= 0 && !restore->image.netns_shared)
+		ret = hf_net_lock_host(
+			restore->host, &restore->image, "restore", HF_LOCK_TIMEOUT, err);
+	if (ret >= 0 && netns >= 0)
+		ret = lock(restore, netns, err);
+	return ret < 0 ? ret : 0;
+}
+
+int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_error *err)
+{
+	int ret;
+
 	memset(restore, 0, sizeof(*restore));
+	restore->host = -1;
 	restore->file = hf_image_file_open(image_dir, err);
 	if (restore->file < 0)
 		return restore->file;
 	ret = hf_image_file_read(restore->file, &restore->image, err);
-	if (ret == 0 && restore->image.n_conns > 0) {
-		netns = target_netns(restore, err);
-		/* Not there yet, or not to be told which: the lock is taken when the tasks exist.
-		 */
-		if (netns >= 0)
-			ret = refuse_running(netns, &restore->image, err);
-		else if (netns != -ENOENT && netns != -ENOTUNIQ)
-			ret = netns;
-		if (netns >= 0 && ret == 0)
-			ret = lock(restore, netns, err);
-	}
+	if (ret == 0 && restore->image.n_conns > 0)
+		ret = prepare_locks(restore, err);
 	if (ret < 0)
 		hf_restore_clear(restore);
 	return ret == -ENOENT ? -EIO : ret;
@@ -134,7 +150,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 		.image = &target->restore->image,
 		.socks = target->socks,
 		.tree = &target->tree,
-		.netns = target->netns};
+		.netns = target->netns,
+		.host = target->restore->host};
 
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
@@ -253,6 +270,8 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	if (ret == 0)
 		ret = hf_guardian_unlock(&target->guardian, err);
 	if (ret == 0)
+		ret = hf_net_unlock_host(restore->host, restore->image.id, err);
+	if (ret == 0)
 		ret = hf_net_unlock(target->netns, restore->image.id, err);
 	restore->unlocked = ret == 0;
 	return ret;
@@ -304,5 +323,6 @@ void hf_restore_clear(struct hf_restore *restore)
 {
 	hf_image_clear(&restore->image);
 	hf_close_fd(&restore->file);
-	restore->file = -1;
+	hf_close_fd(&restore->host);
+	restore->file = restore->host = -1;
 }

@@ -19,6 +19,7 @@
 struct hf_restore {
 	struct hf_image image;
 	int file;                              /* the image, open */
+	int host;                              /* network namespace of CRIU itself, -1: not open */
 	bool locked;                           /* the lock is in the target's network namespace */
 	bool unlocked;                         /* the application goes on, whatever comes */
 	bool lock_was_there;                   /* since the dump */

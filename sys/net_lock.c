@@ -5,12 +5,17 @@
 #include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/lock_note.h"
 #include "sys/netlink.h"
+#include "sys/processes.h"
 
 #define ATTEMPTS 4
 
@@ -41,26 +46,154 @@ static int apply(int netns, const struct hf_batch *batch, int already, struct hf
 		    : hf_error_sys(err, ret, "nftables refused the lock's rules");
 }
 
-int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err)
+/* What nftables says of a family that the kernel does not have. */
+static bool is_no_family(int ret)
+{
+	return ret == -ENOENT || ret == -EOPNOTSUPP || ret == -EAFNOSUPPORT;
+}
+
+static int take(int netns, const struct hf_lock *lock, struct hf_error *err)
 {
 	struct hf_batch batch = {0};
 	int ret = hf_lock_rules_add(&batch, lock, err);
 
 	if (ret == 0)
 		ret = apply(netns, &batch, -EEXIST, err);
+	else if (ret > 0)
+		ret = HF_LOCK_NOTHING;
 	hf_batch_clear(&batch);
+	return ret;
+}
+
+int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err)
+{
+	struct hf_lock without = *lock;
+	int ret = take(netns, lock, err);
+
+	if (lock->place == HF_LOCK_HOST && !lock->no_bridge && is_no_family(ret)) {
+		without.no_bridge = true;
+		ret = take(netns, &without, err);
+	}
 	return ret < 0 ? hf_error_context(err, ret, "cannot take the lock") : ret;
 }
 
-int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
+static void make_note(char text[HF_LOCK_NOTE_TEXT], const char *why, uint32_t timeout_s)
+{
+	struct hf_lock_note note = {
+		.pid = (uint32_t)getpid(), .time = (int64_t)time(NULL), .timeout_s = timeout_s};
+
+	snprintf(note.why, sizeof(note.why), "%s", why);
+	/* 0, unknown, where it cannot be read: then the number alone must do. */
+	hf_process_start(getpid(), &note.start);
+	hf_lock_note_format(text, &note);
+}
+
+/* Replaces the note of an earlier restore. */
+static int leave_note(
+	int netns, const uint8_t id[HF_ID_SIZE], const char *comment, struct hf_error *err)
 {
 	struct hf_batch batch = {0};
-	int ret = hf_lock_rules_remove(&batch, id, err);
+	int ret = hf_lock_rules_note(&batch, id, comment, false, err);
+
+	if (ret == 0)
+		ret = apply(netns, &batch, -EEXIST, err);
+	if (ret == 1) {
+		ret = hf_lock_rules_note(&batch, id, comment, true, err);
+		if (ret == 0)
+			ret = apply(netns, &batch, -EEXIST, err);
+	}
+	hf_batch_clear(&batch);
+	return ret < 0 ? hf_error_context(err, ret, "cannot write into the lock") : 0;
+}
+
+static int lock_or_note(
+	int netns, const struct hf_lock *lock, const char *why, struct hf_error *err)
+{
+	int ret = hf_net_lock(netns, lock, err), noted;
+
+	if (ret != HF_LOCK_THERE || strcmp(why, "restore") != 0)
+		return ret;
+	noted = leave_note(netns, lock->image->id, lock->comment, err);
+	return noted < 0 ? noted : ret;
+}
+
+int hf_net_lock_image(
+	int netns, const struct hf_image *image, const char *why, struct hf_error *err)
+{
+	char comment[HF_LOCK_NOTE_TEXT];
+	const struct hf_lock lock = {.place = HF_LOCK_NETNS, .image = image, .comment = comment};
+
+	make_note(comment, why, 0);
+	return lock_or_note(netns, &lock, why, err);
+}
+
+int hf_net_lock_host(int netns, const struct hf_image *image, const char *why, uint32_t timeout_s,
+	struct hf_error *err)
+{
+	char comment[HF_LOCK_NOTE_TEXT];
+	const struct hf_lock lock = {
+		.place = HF_LOCK_HOST, .image = image, .comment = comment, .timeout_s = timeout_s};
+	int ret;
+
+	make_note(comment, why, timeout_s);
+	ret = lock_or_note(netns, &lock, why, err);
+	return ret < 0 ? hf_error_context(err, ret, "host") : ret;
+}
+
+static int remove_table(
+	int netns, const uint8_t id[HF_ID_SIZE], enum hf_lock_table table, struct hf_error *err)
+{
+	struct hf_batch batch = {0};
+	int ret = hf_lock_rules_remove(&batch, id, table, err);
 
 	if (ret == 0)
 		ret = apply(netns, &batch, -ENOENT, err);
 	hf_batch_clear(&batch);
 	return ret < 0 ? hf_error_context(err, ret, "cannot remove the lock") : 0;
+}
+
+int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
+{
+	return remove_table(netns, id, HF_LOCK_INET, err);
+}
+
+int hf_net_unlock_host(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
+{
+	int ret = remove_table(netns, id, HF_LOCK_BRIDGE, err);
+	int next = remove_table(netns, id, HF_LOCK_INET, ret < 0 ? NULL : err);
+
+	return ret < 0 ? ret : next;
+}
+
+static bool is_overdue(const struct hf_lock_view *view)
+{
+	return view->note.timeout_s && time(NULL) >= view->note.time + view->note.timeout_s;
+}
+
+static bool is_empty(const struct hf_lock_view *view)
+{
+	return view->conns.n == 0 && view->listeners.n == 0;
+}
+
+int hf_net_unlock_expired(int netns, struct hf_error *err)
+{
+	struct hf_lock_list list = {0};
+	int ret = hf_net_lock_tables(netns, &list, err), n = 0;
+	bool overdue = false;
+
+	for (size_t i = 0; i < list.n; i++)
+		overdue |= is_overdue(&list.locks[i]);
+	hf_lock_list_clear(&list);
+	/* The clock may have been set: the elements know. */
+	if (ret == 0 && overdue)
+		ret = hf_net_locks(netns, &list, err);
+	for (size_t i = 0; i < list.n && ret == 0; i++)
+		if (is_overdue(&list.locks[i]) && is_empty(&list.locks[i])) {
+			ret = hf_net_unlock_host(netns, list.locks[i].id, err);
+			n++;
+		}
+	hf_lock_list_clear(&list);
+	return ret < 0 ? ret : n;
 }
 
 /* packet_release() waits for a grace period of RCU, as membarrier() does, and the hooks run under

@@ -7,19 +7,48 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/image.h"
 #include "lib/lock_read.h"
 #include "lib/lock_rules.h"
 
+/* How long a host's lock lasts at most, in seconds: as long as Linux peers retransmit
+ * (net.ipv4.tcp_retries2). */
+#define HF_LOCK_TIMEOUT 900
+
+enum hf_lock_taken {
+	HF_LOCK_TAKEN,
+	HF_LOCK_THERE,  /* it was there already */
+	HF_LOCK_NOTHING /* there is nothing to hold, and no lock */
+};
+
 /*
- * Takes the lock. Returns 0, 1 if it was there already, or a negative errno: then nothing was
- * changed. Only after -ENOBUFS, the kernel's answers were lost again and again, it may be there:
- * who made its id calls hf_net_unlock().
+ * Takes the lock. Returns an enum hf_lock_taken, or a negative errno: then nothing was changed.
+ * Only after -ENOBUFS, the kernel's answers were lost again and again, it may be there: who made
+ * its id calls hf_net_unlock().
  */
 int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err);
+
+/*
+ * The lock of an image in the network namespace of its connections, or on the host that they are
+ * reached by, where it expires. `why` is that of struct hf_lock_note. Returns as hf_net_lock(). A
+ * restore that finds the lock there leaves a note of itself in it.
+ */
+int hf_net_lock_image(
+	int netns, const struct hf_image *image, const char *why, struct hf_error *err);
+int hf_net_lock_host(int netns, const struct hf_image *image, const char *why, uint32_t timeout_s,
+	struct hf_error *err);
 
 /* Removes the lock with this id, in one message. Returns 0, also if there was none, or a negative
  * errno: then it is still there, or may be (-ENOBUFS). */
 int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
+
+/* The same where it may be a host's, which has a table more. After a failure a part may be there.
+ */
+int hf_net_unlock_host(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
+
+/* Removes the locks of a host whose elements have all expired. Returns how many, or a negative
+ * errno. */
+int hf_net_unlock_expired(int netns, struct hf_error *err);
 
 /*
  * Returns only when no packet that passed the netfilter hooks before the lock was committed is
@@ -35,6 +64,10 @@ struct hf_lock_list {
 
 /* Lists the locks into *list, zeroed before. Nothing is kept on failure. */
 int hf_net_locks(int netns, struct hf_lock_list *list, struct hf_error *err);
+
+/* The same without what they hold: id, note and tables only. */
+int hf_net_lock_tables(int netns, struct hf_lock_list *list, struct hf_error *err);
+
 void hf_lock_list_clear(struct hf_lock_list *list);
 
 #endif

@@ -24,6 +24,11 @@ static int take_table(const struct nlmsghdr *header, void *context)
 
 	if (ret <= 0)
 		return callback_result(ret);
+	for (size_t i = 0; i < list->n; i++)
+		if (memcmp(list->locks[i].id, view.id, HF_ID_SIZE) == 0) {
+			list->locks[i].tables |= view.tables;
+			return MNL_CB_OK;
+		}
 	/* There are few. */
 	grown = realloc(list->locks, (list->n + 1) * sizeof(*grown));
 	if (!grown)
@@ -38,16 +43,41 @@ static void restart_tables(void *context)
 	hf_lock_list_clear(context);
 }
 
+static int take_chain(const struct nlmsghdr *header, void *context)
+{
+	struct hf_lock_list *list = context;
+	int ret = 0;
+
+	for (size_t i = 0; i < list->n && ret == 0; i++)
+		ret = hf_lock_read_chain(header, &list->locks[i]);
+	return callback_result(ret);
+}
+
+/* What was taken is taken again. */
+static void restart_chains(void *context)
+{
+	(void)context;
+}
+
+/* The rules of one table; what was counted before is of another. */
+struct rules {
+	struct hf_lock_view *view;
+	uint64_t packets, bytes;
+};
+
 static int take_rule(const struct nlmsghdr *header, void *context)
 {
-	return callback_result(hf_lock_read_rule(header, context));
+	const struct rules *rules = context;
+
+	return callback_result(hf_lock_read_rule(header, rules->view));
 }
 
 static void restart_rules(void *context)
 {
-	struct hf_lock_view *view = context;
+	const struct rules *rules = context;
 
-	view->packets = view->bytes = 0;
+	rules->view->packets = rules->packets;
+	rules->view->bytes = rules->bytes;
 }
 
 /* The elements of one set; those before `keep` are of another set. */
@@ -80,17 +110,35 @@ static int dump(int sock, const struct nlmsghdr *request, mnl_cb_t each, void (*
 	return hf_netlink_dump(sock, request, each, restart, context, err);
 }
 
+static int read_rules(int sock, struct hf_lock_view *view, struct hf_error *err)
+{
+	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
+	int ret = 0;
+
+	for (int table = 0; table < HF_LOCK_TABLES && ret == 0; table++) {
+		struct rules rules = {view, view->packets, view->bytes};
+
+		if (view->tables & 1u << table)
+			ret = dump(sock, hf_lock_ask_rules(buf, view->id, table), take_rule,
+				restart_rules, &rules, err);
+	}
+	return ret;
+}
+
+/* All its tables have the same. */
 static int read_sets(int sock, struct hf_lock_view *view, struct hf_error *err)
 {
 	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
+	enum hf_lock_table table =
+		view->tables & 1u << HF_LOCK_INET ? HF_LOCK_INET : HF_LOCK_BRIDGE;
 
 	for (int kind = 0; kind < HF_LOCK_SETS; kind++) {
 		struct hf_lock_keys *keys =
 			hf_lock_sets[kind].pair ? &view->conns : &view->listeners;
 		struct elements elements = {view, kind, keys, keys->n};
 		struct hf_error why = HF_ERROR_INIT;
-		int ret = dump(sock, hf_lock_ask_elements(buf, view->id, kind), take_elements,
-			restart_elements, &elements, &why);
+		int ret = dump(sock, hf_lock_ask_elements(buf, view->id, table, kind),
+			take_elements, restart_elements, &elements, &why);
 
 		/* A lock has those sets that hold something. */
 		if (ret < 0 && ret != -ENOENT)
@@ -100,25 +148,43 @@ static int read_sets(int sock, struct hf_lock_view *view, struct hf_error *err)
 	return 0;
 }
 
+static int failed(struct hf_lock_list *list, int ret, struct hf_error *err)
+{
+	hf_lock_list_clear(list);
+	return hf_error_context(err, ret, "cannot list the locks");
+}
+
+static int read_tables(int sock, struct hf_lock_list *list, struct hf_error *err)
+{
+	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
+
+	if (sock < 0)
+		return sock;
+	return dump(sock, hf_lock_ask_tables(buf), take_table, restart_tables, list, err);
+}
+
+int hf_net_lock_tables(int netns, struct hf_lock_list *list, struct hf_error *err)
+{
+	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
+	int ret = read_tables(sock, list, err);
+
+	return ret < 0 ? failed(list, ret, err) : 0;
+}
+
 int hf_net_locks(int netns, struct hf_lock_list *list, struct hf_error *err)
 {
 	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
 	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
-	int ret = sock;
+	int ret = read_tables(sock, list, err);
 
-	if (ret >= 0)
-		ret = dump(sock, hf_lock_ask_tables(buf), take_table, restart_tables, list, err);
+	if (ret == 0 && list->n)
+		ret = dump(sock, hf_lock_ask_chains(buf), take_chain, restart_chains, list, err);
 	for (size_t i = 0; ret == 0 && i < list->n; i++) {
-		struct hf_lock_view *view = &list->locks[i];
-
-		ret = dump(sock, hf_lock_ask_rules(buf, view->id), take_rule, restart_rules, view,
-			err);
+		ret = read_rules(sock, &list->locks[i], err);
 		if (ret == 0)
-			ret = read_sets(sock, view, err);
+			ret = read_sets(sock, &list->locks[i], err);
 	}
-	if (ret < 0)
-		hf_lock_list_clear(list);
-	return ret < 0 ? hf_error_context(err, ret, "cannot list the locks") : 0;
+	return ret < 0 ? failed(list, ret, err) : 0;
 }
 
 void hf_lock_list_clear(struct hf_lock_list *list)

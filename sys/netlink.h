@@ -9,7 +9,7 @@
 #include <libmnl/libmnl.h>
 
 #include "lib/error.h"
-#include "lib/lock_rules.h"
+#include "lib/nft_batch.h"
 
 /* Opens and binds a socket of the netlink protocol inside a network namespace. Returns fd or
  * negative errno. */

@@ -15,7 +15,7 @@ import pytest
 
 from harness import checks, kill, matrix, mode
 from harness.arrangements import ARRANGEMENTS, Server, make_server
-from harness.net import Network
+from harness.net import HOST, Network, nft_tables
 from harness.peer import Peer
 from harness.proc import run
 from harness.programs import Missing, program
@@ -120,10 +120,13 @@ def leftovers() -> Iterator[checks.Leftovers]:
 
 @pytest.fixture
 def net(leftovers: checks.Leftovers) -> Iterator[Network]:
-    """Two namespaces, in which no lock may remain."""
+    """Two namespaces, in which no lock may remain, nor on the host."""
     with Network() as network:
         yield network
-        assert not checks.holdfast_tables(network.container, network.peer)
+        left = checks.holdfast_tables(network.container, network.peer, HOST)
+        for family, name in nft_tables(HOST):
+            HOST.run("nft", "delete", "table", family, name)
+        assert not left
 
 
 @pytest.fixture(params=ARRANGEMENTS)

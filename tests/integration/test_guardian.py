@@ -52,8 +52,9 @@ def test_what_it_holds(
         pidfds = by_kind.pop("anon_inode:[pidfd]") + by_kind.pop("pidfd:")
         # The sockets: six connections and the guardian's end of the control.
         assert by_kind == {"/dev/null": 3, "socket:": 7}, fds
-        assert (namespaces, pidfds) == (1, len(tasks)), fds
-        assert len(fds) == 3 + 7 + 1 + len(tasks), fds
+        # The container's and the host's.
+        assert (namespaces, pidfds) == (2, len(tasks)), fds
+        assert len(fds) == 3 + 7 + 2 + len(tasks), fds
         facts = {kind.rstrip(":"): rest[0] for kind, *rest in found if kind != "fd"}
         assert facts["cwd"] == "/"
         assert facts["PPid"] == "1"

@@ -33,7 +33,7 @@ from harness.left import (
     the_lock,
 )
 from harness.mode import Mode
-from harness.net import Netns, Network
+from harness.net import HOST, Netns, Network
 from harness.peer import Peer
 
 CONNS = ["idle*2", "echo*2", "source,rate=1M", "sink,rate=1M", "duplex,rate=1M"]
@@ -49,6 +49,14 @@ def recover(ns: Netns, *args: str, rc: int = 0) -> list[str]:
     said = holdfast("recover", *args, "--netns", ns.path)
     assert (said.rc, said.err) == (rc, ""), said
     return said.lines
+
+
+def recover_host() -> None:
+    """The host's lock, which is about connections elsewhere."""
+    assert any("host" in table for table in checks.holdfast_tables(HOST))
+    said = holdfast("recover")
+    assert said.line("/proc/").endswith("): stale, removed")
+    assert not checks.holdfast_tables(HOST)
 
 
 @pytest.mark.parametrize("arrangement", ["criu-shared", "criu-external"])
@@ -79,7 +87,7 @@ def test_both_killed(
         row = holdfast("status", "--netns", ns.path).line(lock["id"]).split()
         assert row[:4] == [lock["id"], "stale", str(N_CONNS), str(N_CONNS)]
         assert int(row[4]) >= lock["packets_held"]
-        assert row[6:] == ["s", "checkpoint,", "pid", str(going.criu), "(ended)", str(ns.path)]
+        assert row[6:] == ["s", "-", "checkpoint,", "pid", str(going.criu), "(ended)", str(ns.path)]
 
         for _ in range(2):
             lines = recover(ns, "--dry-run", rc=3)
@@ -110,6 +118,8 @@ def test_both_killed(
         assert recover(ns, "--dry-run") == ["nothing to recover"]
         assert holdfast("status", "--netns", ns.path).lines == ["no locks"]
         assert locks(ns) == []
+        if arrangement == "criu-external":
+            recover_host()
         finish(peer)
 
 
@@ -164,6 +174,7 @@ def test_busy(
             going.kill()
         assert the_lock(ns)["situation"] == "stale"
         assert len(recover(ns)) == 2
+        recover_host()
         assert peer.progress().ok
 
         with dump(server, ns, tmp_path / "dump2") as going:
@@ -219,7 +230,7 @@ def test_restore_under_an_old_lock(
         try:
             proc.wait_for(lambda: "stopped by SIGSTOP" in report.read_text(), "CRIU stops")
             lock = the_lock(ns)
-            assert (lock["situation"], comm(lock["busy_pid"])) == ("busy", "holdfast-guard")
+            assert (lock["situation"], comm(lock["busy_pid"])) == ("busy", "criu")
             assert lock["open"] > 0 and not lock["owner"]["runs"]
             frozen = len(checks.repair_sockets(proc.tree(os.getpid())))
             assert frozen > 0
@@ -245,7 +256,9 @@ def test_no_connections(
         going.kill()
     lock = the_lock(ns)
     assert (lock["situation"], lock["connections"], lock["open"]) == ("stale", 0, 0)
-    assert recover(ns)[0].endswith(": stale, removed")
+    assert any("host" in table for table in checks.holdfast_tables(HOST))
+    said = holdfast("recover")
+    assert len(said.lines) == 2 and all(line.endswith(": stale, removed") for line in said.lines)
     with connect(["echo*2"], patience=10) as peer:
         finish(peer)
 
@@ -413,7 +426,11 @@ def test_several_namespaces(
             assert (said.rc, said.err) == (0, "")
             names = {str(net.container.path), str(net2.container.path)}
             found = {lock["netns"]: lock for lock in said.json["locks"]}
-            assert set(found) == names | {f"/proc/{unnamed.pid}/ns/net"}
+            host = [lock for lock in said.json["locks"] if lock["host"]]
+            # The second dump was made inside the namespace: it has no host.
+            assert [lock["id"] for lock in host] == [found[str(net.container.path)]["id"]]
+            assert host[0]["situation"] == "stale" and 600 < host[0]["expires_in"] <= 900
+            assert set(found) == names | {f"/proc/{unnamed.pid}/ns/net", host[0]["netns"]}
             assert {found[name]["situation"] for name in names} == {"stale"}
             other = found[f"/proc/{unnamed.pid}/ns/net"]
             assert (other["id"], other["situation"]) == (OTHER_ID, "waiting")
@@ -426,6 +443,7 @@ def test_several_namespaces(
             assert [sock["outcome"] for sock in said.json["sockets"]] == ["done"]
             outcomes = {lock["netns"]: lock["outcome"] for lock in said.json["locks"]}
             assert outcomes == {
+                host[0]["netns"]: "done",
                 str(net2.container.path): "done",
                 other["netns"]: "left alone",
             }

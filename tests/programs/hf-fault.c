@@ -39,8 +39,8 @@
 
 static int failures, netns = -1;
 static struct hf_conn conns[N_CONNS];
-static struct hf_lock the_lock = {
-	.id = {0xfa, 0x17}, .comment = "hf-fault", .conns = conns, .n_conns = N_CONNS};
+static const struct hf_image the_image = {.id = {0xfa, 0x17}, .conns = conns, .n_conns = N_CONNS};
+static const struct hf_lock the_lock = {.image = &the_image, .comment = "hf-fault"};
 static char whole[64]; /* the lock as it should be */
 
 #define WRONG(...)                                                                                 \
@@ -111,7 +111,7 @@ static void unlock_without_fault(void)
 	struct hf_error err = HF_ERROR_INIT;
 
 	hf_fault_set(NULL);
-	if (hf_net_unlock(netns, the_lock.id, &err) < 0)
+	if (hf_net_unlock(netns, the_image.id, &err) < 0)
 		die("unlock", &err);
 	if (!is_none())
 		die("the unlock left something", NULL);
@@ -127,7 +127,7 @@ static bool try_lock_operation(const char *spec, bool removes, bool before, bool
 	if (before)
 		lock_without_fault();
 	hf_fault_set(spec);
-	ret = removes ? hf_net_unlock(netns, the_lock.id, &err)
+	ret = removes ? hf_net_unlock(netns, the_image.id, &err)
 		      : hf_net_lock(netns, &the_lock, &err);
 	fired = hf_fault_fired();
 	hf_fault_set(NULL);

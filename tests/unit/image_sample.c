@@ -139,6 +139,8 @@ void make_sample(struct sample *sample)
 		HF_FAMILY_IPV4, HF_TCP_SYN_RECV, unit_v4(1, 8080), unit_v4(7, 1)};
 	sample->pending[1] = (struct hf_pending){
 		HF_FAMILY_IPV6, HF_TCP_CLOSE_WAIT, unit_v6(1, 80), unit_v6(7, 65535)};
+	sample->addresses[0] = (struct hf_address){HF_FAMILY_IPV4, {192, 0, 2, 1}};
+	sample->addresses[1] = (struct hf_address){HF_FAMILY_IPV6, {0x20, 1, 0xd, 0xb8, [15] = 1}};
 	for (uint8_t i = 0; i < 16; i++)
 		for (uint8_t k = 0; k < N_SAMPLE; k++) {
 			sample->recv[k][i] = (uint8_t)(0x10 + 0x50 * k + i);
@@ -149,6 +151,8 @@ void make_sample(struct sample *sample)
 		.netns_shared = true,
 		.pending = sample->pending,
 		.n_pending = 2,
+		.addresses = sample->addresses,
+		.n_addresses = 2,
 		.conns = sample->conns,
 		.n_conns = N_SAMPLE};
 	for (uint8_t i = 0; i < HF_ID_SIZE; i++)
@@ -248,6 +252,11 @@ void assert_same_as_sample(
 		assert_int_equal(image->pending[i].state, want->pending[i].state);
 		assert_same_endpoint(&image->pending[i].local, &want->pending[i].local);
 		assert_same_endpoint(&image->pending[i].peer, &want->pending[i].peer);
+	}
+	assert_int_equal(image->n_addresses, want->n_addresses);
+	for (uint32_t i = 0; i < want->n_addresses; i++) {
+		assert_int_equal(image->addresses[i].family, want->addresses[i].family);
+		assert_memory_equal(image->addresses[i].ip, want->addresses[i].ip, 16);
 	}
 	assert_int_equal(image->n_conns, want->n_conns);
 	for (uint32_t i = 0; i < want->n_conns; i++) {

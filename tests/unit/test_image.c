@@ -444,6 +444,18 @@ static void test_writer_refuses_header(void **state)
 	sample.pending[0].family = (enum hf_family)10;
 	assert_header_refused(image, "pending 1: family: ");
 	make_sample(&sample);
+	image->n_addresses = HF_MAX_ADDRESSES + 1;
+	assert_header_refused(image, "addresses: 1025, but");
+	make_sample(&sample);
+	sample.addresses[1].family = (enum hf_family)5;
+	assert_header_refused(image, "address 2: family: ");
+	make_sample(&sample);
+	memset(sample.addresses[0].ip, 0, 16);
+	assert_header_refused(image, "address 1: ip: is unspecified");
+	make_sample(&sample);
+	sample.addresses[0].ip[0] = 127;
+	assert_header_refused(image, "address 1: ip: is a loopback address");
+	make_sample(&sample);
 	memset(image->id, 0, sizeof(image->id));
 	assert_header_refused(image, "id: ");
 	make_sample(&sample);

@@ -178,6 +178,32 @@ BREAK(header_count_max, p->header->sockets = UINT32_MAX)
 BREAK(header_more, p->header->sockets = N_SAMPLE + 1)
 BREAK(header_fewer, p->header->sockets = N_SAMPLE - 1)
 BREAK(header_unknown, add_unknown(&p->header->base))
+static void set_address(ProtobufCBinaryData *address, const void *ip, size_t len)
+{
+	free(address->data);
+	address->data = malloc(len + 1);
+	assert_non_null(address->data);
+	memcpy(address->data, ip, len);
+	address->len = len;
+}
+
+static void set_addresses(Holdfast__Header *header, size_t n)
+{
+	header->addresses = realloc(header->addresses, n * sizeof(*header->addresses));
+	assert_non_null(header->addresses);
+	for (size_t i = header->n_addresses; i < n; i++) {
+		header->addresses[i] = (ProtobufCBinaryData){0};
+		set_address(&header->addresses[i], (const uint8_t[4]){192, 0, 2, 9}, 4);
+	}
+	header->n_addresses = n;
+}
+
+BREAK(addresses_many, set_addresses(p->header, HF_MAX_ADDRESSES + 1))
+BREAK(address_short, p->header->addresses[0].len = 3)
+BREAK(address_empty, p->header->addresses[0].len = 0)
+BREAK(address_long, set_address(&p->header->addresses[0], ZERO_16, 15))
+BREAK(address_zero, set_address(&p->header->addresses[1], ZERO_16, 16))
+BREAK(address_loopback, set_address(&p->header->addresses[0], (const uint8_t[4]){127, 9}, 4))
 BREAK(pending_many, set_pending(p->header, HF_MAX_PENDING + 1))
 BREAK(pending_family, p->header->pending[1]->family = 5)
 BREAK(pending_state_0, p->header->pending[1]->state = 0)
@@ -346,6 +372,12 @@ static const struct {
 	CASE(header_more, "socket 11", ""), /* what it finds there is the trailer */
 	CASE(header_fewer, "trailer", ""),  /* and here a connection */
 	CASE(header_unknown, "header", "a field that this version does not know"),
+	CASE(addresses_many, "header", "addresses: too many"),
+	CASE(address_short, "header", "addresses: one has neither"),
+	CASE(address_empty, "header", "addresses: one has neither"),
+	CASE(address_long, "header", "addresses: one has neither"),
+	CASE(address_zero, "header", "address 2: ip: is unspecified"),
+	CASE(address_loopback, "header", "address 1: ip: is a loopback address"),
 	CASE(pending_many, "header", "pending: too many"),
 	CASE(pending_family, "header", "pending 2: family: "),
 	CASE(pending_state_0, "header", "pending 2: state: "),

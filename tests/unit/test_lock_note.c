@@ -13,6 +13,7 @@ static void assert_same(const struct hf_lock_note *note, const struct hf_lock_no
 	assert_int_equal(note->pid, wanted->pid);
 	assert_int_equal(note->start, wanted->start);
 	assert_int_equal(note->time, wanted->time);
+	assert_int_equal(note->timeout_s, wanted->timeout_s);
 }
 
 static void test_there_and_back(void **state)
@@ -20,7 +21,9 @@ static void test_there_and_back(void **state)
 	const struct hf_lock_note longest = {.why = "abcdefghijklmno",
 		.pid = UINT32_MAX,
 		.start = UINT64_MAX,
-		.time = 253402300799};
+		.time = 253402300799,
+		.timeout_s = UINT32_MAX};
+	struct hf_lock_note expires = sample;
 	char text[HF_LOCK_NOTE_TEXT];
 	struct hf_lock_note note;
 
@@ -28,6 +31,10 @@ static void test_there_and_back(void **state)
 	assert_string_equal(hf_lock_note_format(text, &sample), SAMPLE);
 	assert_true(hf_lock_note_parse(&note, text));
 	assert_same(&note, &sample);
+	expires.timeout_s = 900;
+	assert_string_equal(hf_lock_note_format(text, &expires), SAMPLE ", for 900 s");
+	assert_true(hf_lock_note_parse(&note, text));
+	assert_same(&note, &expires);
 	assert_true(hf_lock_note_parse(&note, hf_lock_note_format(text, &longest)));
 	assert_same(&note, &longest);
 }
@@ -40,6 +47,9 @@ static void test_other_texts(void **state)
 		"somebody else's",
 		SAMPLE " ",
 		" " SAMPLE,
+		SAMPLE ", for 0 s",
+		SAMPLE ", for 9",
+		SAMPLE ", for 4294967296 s",
 		"holdfast: checkpoint, pid -1 (start 123456), 2026-11-23T12:00:00Z",
 		"holdfast: checkpoint, pid 4294967296 (start 123456), 2026-11-23T12:00:00Z",
 		"holdfast: checkpoint, pid 4711 (start 123456), 2026-13-23T12:00:00Z",

@@ -72,17 +72,16 @@ static void test_there_and_back(void **state)
 		{HF_FAMILY_IPV4, HF_TCP_LISTEN, .local = unit_v4(1, 82)},
 	};
 	char text[HF_LOCK_NOTE_TEXT];
-	const struct hf_lock lock = {.id = {0x01, [15] = 0xfe},
-		.comment = hf_lock_note_format(text, &note),
-		.conns = conns,
-		.n_conns = UNIT_COUNT(conns)};
+	const struct hf_image image = {
+		.id = {0x01, [15] = 0xfe}, .conns = conns, .n_conns = UNIT_COUNT(conns)};
+	const struct hf_lock lock = {.image = &image, .comment = hf_lock_note_format(text, &note)};
 	struct hf_batch batch = {0};
 	struct hf_lock_view view;
 
 	(void)state;
 	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
 	read_batch(&batch, kinds, &view);
-	assert_memory_equal(view.id, lock.id, HF_ID_SIZE);
+	assert_memory_equal(view.id, image.id, HF_ID_SIZE);
 	assert_string_equal(view.note.why, note.why);
 	assert_int_equal(view.note.pid, note.pid);
 	assert_int_equal(view.note.start, note.start);
@@ -111,7 +110,8 @@ static void test_others(void **state)
 			.peer = unit_v4(2, 4000)},
 		{HF_FAMILY_IPV4, HF_TCP_LISTEN, .local = unit_v4(1, 82)},
 	};
-	const struct hf_lock lock = {.id = {1}, .conns = conns, .n_conns = 2};
+	const struct hf_image image = {.id = {1}, .conns = conns, .n_conns = 2};
+	const struct hf_lock lock = {.image = &image};
 	const struct hf_endpoint any = {.port = 82};
 	struct hf_batch batch = {0};
 	struct hf_lock_view view;
@@ -129,6 +129,46 @@ static void test_others(void **state)
 	assert_int_equal(view.note.pid, 0);
 	hf_lock_view_clear(&view);
 	assert_false(has_conn(&view, &conns[0]));
+	hf_batch_clear(&batch);
+}
+
+/* Calls read() for every message of that type. */
+static void read_messages(const struct hf_batch *batch, unsigned int type,
+	int (*read)(const struct nlmsghdr *, struct hf_lock_view *), struct hf_lock_view *view)
+{
+	for (size_t at = 0; at < batch->len;) {
+		const struct nlmsghdr *header = (const struct nlmsghdr *)(batch->data + at);
+
+		if (header->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | type))
+			assert_true(read(header, view) >= 0);
+		at += MNL_ALIGN(header->nlmsg_len);
+	}
+}
+
+/* The note of a restore is told from that of the one who took the lock, and by its lock's id. */
+static void test_restore_note(void **state)
+{
+	struct hf_lock_view view = {.id = {1}}, other = {.id = {2}};
+	const struct hf_image image = {.id = {1}};
+	char text[HF_LOCK_NOTE_TEXT];
+	struct hf_batch batch = {0};
+
+	(void)state;
+	assert_int_equal(
+		hf_lock_rules_note(&batch, image.id, hf_lock_note_format(text, &note), false, NULL),
+		0);
+	read_messages(&batch, NFT_MSG_NEWCHAIN, hf_lock_read_chain, &view);
+	assert_int_equal(view.restore.pid, note.pid);
+	assert_int_equal(view.note.pid, 0);
+	read_messages(&batch, NFT_MSG_NEWCHAIN, hf_lock_read_chain, &other);
+	assert_int_equal(other.restore.pid, 0);
+	/* A lock's other chains are no notes. */
+	view = (struct hf_lock_view){.id = {1}};
+	assert_int_equal(hf_lock_rules_add(
+				 &batch, &(struct hf_lock){.image = &image, .comment = text}, NULL),
+		0);
+	read_messages(&batch, NFT_MSG_NEWCHAIN, hf_lock_read_chain, &view);
+	assert_int_equal(view.restore.pid, 0);
 	hf_batch_clear(&batch);
 }
 
@@ -210,10 +250,10 @@ static void test_requests(void **state)
 
 	(void)state;
 	assert_true(header->nlmsg_flags & NLM_F_DUMP);
-	header = hf_lock_ask_rules(buf, id);
+	header = hf_lock_ask_rules(buf, id, HF_LOCK_BRIDGE);
 	assert_non_null(header);
 	assert_true(header->nlmsg_len <= HF_LOCK_REQUEST);
-	header = hf_lock_ask_elements(buf, id, HF_SET_LISTEN6);
+	header = hf_lock_ask_elements(buf, id, HF_LOCK_INET, HF_SET_LISTEN6);
 	assert_non_null(header);
 	assert_true(header->nlmsg_len <= HF_LOCK_REQUEST);
 }
@@ -223,6 +263,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_others),
+		cmocka_unit_test(test_restore_note),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_requests),

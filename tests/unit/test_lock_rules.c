@@ -48,7 +48,8 @@ static void fill(struct hf_conn *conns, uint32_t n)
 static void test_add(void **state)
 {
 	static const uint8_t v4[4] = {192, 0, 2, 1};
-	struct hf_lock lock = {.id = {1}, .n_conns = 4};
+	struct hf_image image = {.id = {1}, .n_conns = 4};
+	const struct hf_lock lock = {.image = &image};
 	struct hf_batch batch = {0};
 	struct hf_conn conns[4];
 
@@ -63,7 +64,7 @@ static void test_add(void **state)
 	conns[1].family = HF_FAMILY_IPV4;
 	memset(conns[1].local.ip, 0, 16);
 	memcpy(conns[1].local.ip, v4, 4);
-	lock.conns = conns;
+	image.conns = conns;
 	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
 	assert_int_equal(count(&batch, NFNL_MSG_BATCH_BEGIN), 1);
 	assert_int_equal(count(&batch, NFNL_MSG_BATCH_END), 1);
@@ -81,7 +82,8 @@ static void test_add(void **state)
 static void test_states(void **state)
 {
 	struct hf_conn conn = {.local = unit_v4(1, 80), .peer = unit_v4(2, 81)};
-	struct hf_lock lock = {.id = {1}, .conns = &conn, .n_conns = 1};
+	const struct hf_image image = {.id = {1}, .conns = &conn, .n_conns = 1};
+	const struct hf_lock lock = {.image = &image};
 	struct hf_batch batch = {0};
 
 	(void)state;
@@ -107,7 +109,8 @@ static void test_many(void **state)
 {
 	enum { N = 10001 };
 	struct hf_conn *conns = calloc(N, sizeof(*conns));
-	struct hf_lock lock = {.id = {1}, .n_conns = N, .conns = conns};
+	const struct hf_image image = {.id = {1}, .n_conns = N, .conns = conns};
+	const struct hf_lock lock = {.image = &image};
 	struct hf_batch batch = {0};
 
 	(void)state;
@@ -120,6 +123,64 @@ static void test_many(void **state)
 	free(conns);
 }
 
+/* Whether a message of the batch has those bytes. */
+static bool has_bytes(const struct hf_batch *batch, const void *bytes, size_t len)
+{
+	return memmem(batch->data, batch->len, bytes, len) != NULL;
+}
+
+/* On the host: two tables, listeners by address, no loopback connection, elements that expire. */
+static void test_host(void **state)
+{
+	struct hf_address addresses[] = {{HF_FAMILY_IPV4, {192, 0, 2, 1}},
+		{HF_FAMILY_IPV4, {198, 51, 100, 1}}, {HF_FAMILY_IPV6, {0xfd, [15] = 1}}};
+	struct hf_conn conns[3] = {{.family = HF_FAMILY_IPV4,
+					   .state = HF_TCP_ESTABLISHED,
+					   .local = unit_v4(1, 80),
+					   .peer = unit_v4(2, 81)},
+		{.family = HF_FAMILY_IPV6, .state = HF_TCP_LISTEN, .local.port = 0x5151},
+		{.family = HF_FAMILY_IPV4,
+			.state = HF_TCP_ESTABLISHED,
+			.local = {.ip = {127, 0, 0, 1}, .port = 82},
+			.peer = {.ip = {127, 0, 0, 1}, .port = 83}}};
+	const struct hf_image image = {
+		.id = {1}, .conns = conns, .n_conns = 3, .addresses = addresses, .n_addresses = 3};
+	struct hf_lock lock = {.place = HF_LOCK_HOST, .image = &image, .timeout_s = 900};
+	struct hf_batch batch = {0};
+
+	(void)state;
+	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWTABLE), 2);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWCHAIN), 5);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), 2 * 3); /* conn4, listen4, listen6 */
+	assert_true(has_bytes(&batch, (const uint8_t[]){198, 51, 100, 1, 0x51, 0x51}, 6));
+	assert_false(has_bytes(&batch, (const uint8_t[]){127, 0, 0, 1}, 4));
+	/* 900,000 ms, big-endian */
+	assert_true(has_bytes(&batch, (const uint8_t[]){0, 0, 0, 0, 0, 0x0d, 0xbb, 0xa0}, 8));
+	/* of each chain: marks, the bridge rule of one, both directions of conn4, SYNs */
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 5 * 2 + 2 + 1 + 5 * (2 + 2));
+	lock.no_bridge = true;
+	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWTABLE), 1);
+	assert_false(has_bytes(&batch, "bridge", 6));
+	hf_batch_clear(&batch);
+}
+
+/* Where there is nothing to hold on the host, there is no lock. */
+static void test_host_nothing(void **state)
+{
+	struct hf_conn conns[2] = {
+		{.family = HF_FAMILY_IPV6, .state = HF_TCP_LISTEN, .local = {{[15] = 1}, 80, 0}},
+		{.family = HF_FAMILY_IPV4, .state = HF_TCP_LISTEN, .local.port = 80}};
+	const struct hf_image image = {.id = {1}, .conns = conns, .n_conns = 2};
+	const struct hf_lock lock = {.place = HF_LOCK_HOST, .image = &image, .timeout_s = 900};
+	struct hf_batch batch = {0};
+
+	(void)state;
+	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 1);
+	hf_batch_clear(&batch);
+}
+
 static void test_remove(void **state)
 {
 	const uint8_t id[HF_ID_SIZE] = {0xab};
@@ -127,7 +188,7 @@ static void test_remove(void **state)
 	char name[HF_TABLE_NAME];
 
 	(void)state;
-	assert_int_equal(hf_lock_rules_remove(&batch, id, NULL), 0);
+	assert_int_equal(hf_lock_rules_remove(&batch, id, HF_LOCK_INET, NULL), 0);
 	assert_int_equal(count_nft(&batch, NFT_MSG_DELTABLE), 1);
 	assert_int_equal(count_nft(&batch, NFT_MSG_NEWTABLE), 0);
 	assert_string_equal(hf_table_name(name, id), "holdfast-ab000000000000000000000000000000");
@@ -140,6 +201,8 @@ int main(void)
 		cmocka_unit_test(test_add),
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_host),
+		cmocka_unit_test(test_host_nothing),
 		cmocka_unit_test(test_remove),
 	};
 

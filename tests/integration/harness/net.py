@@ -49,6 +49,18 @@ class Netns:
         return subprocess.Popen(self.command(command), **kwargs)
 
 
+@dataclass(frozen=True)
+class Host(Netns):
+    """Where the tests, CRIU and the runtimes run."""
+
+    @property
+    def path(self) -> Path:
+        return Path("/proc/self/ns/net")
+
+
+HOST = Host("host", "", "")
+
+
 def nft_tables(ns: Netns) -> list[tuple[str, str]]:
     """The (family, name) of every nftables table inside."""
     output = ns.run("nft", "-j", "list", "tables").check().output

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef HF_LIB_NFT_BATCH_H
+#define HF_LIB_NFT_BATCH_H
+
+/*
+ * A nftables batch in a buffer (netlink messages, nf_tables(7) wire form), message by message.
+ *
+ * hf_nft_begin(), then what belongs into the batch, then hf_nft_end(). The first failure, which is
+ * want of memory, is kept: what comes after it does nothing, and hf_nft_end() returns it. So a list
+ * of calls reads as the list of messages that it makes.
+ *
+ * The kernel applies a batch as a whole or not at all. The caller sends it in one message and needs
+ * the acknowledgement of `last_seq`; any error in between means that nothing was applied.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+#include "lib/lock_keys.h"
+#include "lib/lock_sets.h"
+
+#define HF_NFT_NAME 64 /* bytes of a table's name, with its end; the kernel takes 256 */
+
+/* Netlink messages one after another. Zero it before use; hf_batch_clear() frees it. */
+struct hf_batch {
+	uint8_t *data;
+	size_t len;
+	size_t room;
+	uint32_t first_seq; /* of the batch's begin message; what a failing commit answers to */
+	uint32_t last_seq;  /* of the message that asks for an acknowledgement */
+};
+
+void hf_batch_clear(struct hf_batch *batch);
+
+struct hf_nft {
+	struct hf_batch *batch;
+	char table[HF_NFT_NAME]; /* of all messages until hf_nft_table() is called again */
+	uint16_t family;         /* NFPROTO_* of that table */
+	uint32_t seq;
+	uint32_t set_ids; /* added to the number of a set, so that ids of two tables differ */
+	size_t last;      /* where the last message starts */
+	int ret;
+};
+
+void hf_nft_begin(struct hf_nft *nft, struct hf_batch *batch);
+int hf_nft_end(struct hf_nft *nft, struct hf_error *err);
+
+/* Which table the next messages are about. */
+void hf_nft_table(struct hf_nft *nft, uint16_t family, const char *name);
+
+/* Makes the table, exclusively (EEXIST), with a comment of at most 120 characters, or removes it
+ * (ENOENT). */
+void hf_nft_add_table(struct hf_nft *nft, const char *comment);
+void hf_nft_remove_table(struct hf_nft *nft);
+
+/* A filter chain at a hook (NF_INET_* or NF_BR_*), before connection tracking. */
+void hf_nft_add_chain(struct hf_nft *nft, const char *name, uint32_t hook);
+
+/* A chain that no packet passes, with a comment; exclusively. And its removal. */
+void hf_nft_add_note(struct hf_nft *nft, const char *name, const char *comment);
+void hf_nft_remove_note(struct hf_nft *nft, const char *name);
+
+/* The set of that kind with its elements. They expire after timeout_s seconds; 0: never. */
+void hf_nft_add_set(struct hf_nft *nft, enum hf_lock_set_kind kind,
+	const struct hf_lock_keylist *keys, uint32_t timeout_s);
+
+/* A part of a packet that is a part of a set's key. */
+struct hf_nft_field {
+	uint8_t base; /* enum nft_payload_bases */
+	uint8_t offset;
+	uint8_t len;
+};
+
+/* One rule, expression by expression: begin, what it matches, end with a counter and a verdict
+ * (NF_ACCEPT, NF_DROP). */
+struct nftnl_rule;
+struct hf_nft_rule {
+	struct hf_nft *nft;
+	struct nftnl_rule *rule;
+};
+struct hf_nft_rule hf_nft_rule_begin(struct hf_nft *nft, const char *chain);
+void hf_nft_match_meta(struct hf_nft_rule *rule, uint32_t key, const void *value, uint32_t len);
+void hf_nft_match_bits(
+	struct hf_nft_rule *rule, const struct hf_nft_field *byte, uint8_t mask, uint8_t value);
+/* Up to four fields, or fewer where one has no length. */
+#define HF_NFT_FIELDS 4
+void hf_nft_match_set(struct hf_nft_rule *rule, enum hf_lock_set_kind kind,
+	const struct hf_nft_field fields[HF_NFT_FIELDS]);
+void hf_nft_rule_end(struct hf_nft_rule *rule, uint32_t verdict);
+
+#endif
