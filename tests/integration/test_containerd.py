@@ -18,7 +18,7 @@ from harness.containerd import POD_NETS, SERVER, Containerd
 from harness.cri import Container, CriError, Pod
 from harness.ctr import CtrServer
 from harness.mode import Mode
-from harness.net import Netns, Network
+from harness.net import HOST, Netns, Network
 from harness.peer import Peer
 
 PORT = 7000
@@ -50,7 +50,6 @@ def ctr(net: Network, holdfast_mode: Mode) -> Iterator[CtrServer]:
     with Containerd(holdfast_mode) as containerd, CtrServer(containerd, net) as server:
         wait_for_listener(net.container, net.DUAL_PORT)
         yield server
-    assert "holdfast" not in proc.run(["nft", "list", "tables"]).check().output
 
 
 def wait_for_listener(ns: Netns, port: int) -> None:
@@ -82,11 +81,11 @@ def test_ctr_there_and_back(net: Network, ctr: CtrServer) -> None:
         for _ in range(2):
             image = ctr.checkpoint()
             assert not ctr.pids()
-            assert len(checks.holdfast_tables(net.container)) == 1
+            assert len(checks.holdfast_tables(net.container, HOST)) == 3
             ctr.remove()
             ctr.restore(ctr.complete(image))
             assert ctr.pids()
-            assert not checks.holdfast_tables(net.container)
+            assert not checks.holdfast_tables(net.container, HOST)
             assert peer.progress().ok
         finish(peer)
 
@@ -254,6 +253,23 @@ def test_pod_gets_another_address(
         second.start()
         assert not checks.holdfast_tables(new.netns)
         finish(peer)
+
+
+def test_copy_of_a_pod_that_runs(
+    tmp_path: Path, host: Netns, containerd: Containerd, connect_pod: ConnectPod
+) -> None:
+    """It gets another address and is refused; the lock on the host must not meet the original."""
+    archive = tmp_path / "checkpoint.tar"
+    with containerd.pod() as pod, containerd.pod() as copy:
+        original = server_in(pod)
+        with connect_pod(pod, EVERYTHING) as peer:
+            original.checkpoint(archive)
+            with pytest.raises(CriError, match="restore failed"):
+                copy.create(str(archive)).start()
+            assert "cannot bind to the local address" in containerd.restore_log
+            assert not checks.holdfast_tables(pod.netns, host)
+            assert original.running
+            finish(peer)
 
 
 def test_replaced_in_its_pod(
