@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -118,11 +119,23 @@ def test_killed_with_runc(runc_rig: Rig, operation: Operation, who: Who, part: f
     check(runc_rig, operation, who, part)
 
 
+STOCK_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.CRIU, 0.25),
+    ("restore", kill.CRIU, 0.25),
+    ("dump", kill.RUNC, 0.05),
+    ("dump", kill.RUNC_CRIU, 0.08),
+    ("restore", kill.RUNC, 0.05),
+    ("restore", kill.RUNC_CRIU, 0.08),
+]
+
 if LONG:
 
-    @pytest.mark.parametrize("operation", ["dump", "restore"])
-    def test_killed_without_holdfast(tmp_path: Path, operation: Operation) -> None:
+    @pytest.mark.parametrize("operation, who, part", STOCK_CASES, ids=names(STOCK_CASES))
+    def test_killed_without_holdfast(
+        tmp_path: Path, operation: Operation, who: Who, part: float
+    ) -> None:
         """For the table only."""
-        with Rig(mode.stock(), tmp_path, tables[1]) as made:
-            for _ in kill.moments(made, operation, kill.CRIU, MOMENTS // 4):
+        runtime: Runtime | Literal["criu"] = "runc" if "runc" in who.name else "criu"
+        with Rig(mode.stock(), tmp_path, tables[1], runtime) as made:
+            for _ in kill.moments(made, operation, who, round(MOMENTS * part)):
                 pass
