@@ -53,8 +53,8 @@ static void at_exit(void)
 
 static void forget(void)
 {
-	while (left.n > 0)
-		close(left.tasks[--left.n].pidfd);
+	for (size_t i = 0; left.tasks && i < left.n; i++)
+		close(left.tasks[i].pidfd);
 	free(left.tasks);
 	hf_close_fd(&left.netns);
 	hf_close_fd(&left.host);
