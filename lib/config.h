@@ -21,6 +21,7 @@ struct hf_config {
 	bool on; /* mode: false leaves CRIU alone, as if the plugin were not there */
 	unsigned int orphan_timeout_ms; /* orphan-timeout: how long closed connections may drain */
 	unsigned int lock_timeout_s;    /* lock-timeout: after which a host's lock expires */
+	bool kick;                      /* kick: peers are made to send again at once, lib/kick.h */
 	enum hf_unreachable on_unreachable; /* on-unreachable */
 };
 

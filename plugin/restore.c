@@ -161,7 +161,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 		.socks = target->socks,
 		.tree = &target->tree,
 		.netns = target->netns,
-		.host = target->restore->host};
+		.host = target->restore->host,
+		.kicked = target->restore->config.kick ? target->restore->image.conns : NULL};
 
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
