@@ -103,6 +103,7 @@ static int is_image(int dir, const char *entry)
 {
 	static const char deleted[] = " (deleted)";
 	char path[PATH_MAX];
+	/* The dirfd() of an open DIR is valid. NOLINTNEXTLINE(clang-analyzer-unix.StdC*) */
 	ssize_t len = readlinkat(dir, entry, path, sizeof(path) - 1);
 	size_t name = strlen(HF_IMAGE_NAME);
 	const char *base;
@@ -129,7 +130,6 @@ static int find_image(pid_t pid, struct hf_error *err)
 	if (!dir)
 		return hf_error_sys(err, errno == ENOENT ? -ESRCH : -errno, "cannot open %s", path);
 	while (ret == 0 && (entry = readdir(dir))) {
-		/* The dirfd() of an open DIR is valid. NOLINTNEXTLINE(clang-analyzer-unix.StdC*) */
 		ret = is_image(dirfd(dir), entry->d_name);
 		if (ret > 0)
 			number = (int)strtol(entry->d_name, NULL, 10);

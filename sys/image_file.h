@@ -33,9 +33,9 @@ int hf_image_file_remove(int dir, struct hf_error *err);
 int hf_image_file_open(int dir, struct hf_error *err);
 
 /*
- * Takes the image out of the open files of a process: of CRIU, in which the plugin has it open while
- * it restores. Returns an fd, whose position is the same as that process's; -ENOENT if it has none
- * open, or another negative errno.
+ * Takes the image out of the open files of a process: of CRIU, in which the plugin has it open
+ * while it restores. Returns an fd, whose position is the same as that process's; -ENOENT if it has
+ * none open, or another negative errno.
  */
 int hf_image_file_of(pid_t pid, struct hf_error *err);
 

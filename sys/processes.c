@@ -71,7 +71,7 @@ static int read_status(pid_t pid, struct hf_process *process)
 	at = strstr(buf, "\nUid:");
 	/* The real one is the first, the effective one the second. */
 	if (at) {
-		strtol(at + strlen("\nUid:"), &end, 10);
+		(void)strtoul(at + strlen("\nUid:"), &end, 10);
 		process->uid = (uid_t)strtoul(end, NULL, 10);
 	}
 	at = strstr(buf, "\nNSpid:");
