@@ -17,6 +17,7 @@ scenes    many small tests in one checkpoint
 matrix    the table of results
 kill      checkpoints in which somebody is killed
 oci       a server in a container of crun or runc
+hooks     the OCI hook, and another that attaches a network
 chaos     connections used at random, checkpoints at random moments
 checks    what must not be left behind
 """
