@@ -88,10 +88,7 @@ static bool set_kick(struct hf_config *config, struct span value)
 
 static bool set_on_unreachable(struct hf_config *config, struct span value)
 {
-	bool closes = equals(value, "close");
-
-	config->on_unreachable = closes ? HF_UNREACHABLE_CLOSE : HF_UNREACHABLE_ABORT;
-	return closes || equals(value, "abort");
+	return hf_unreachable_parse(&config->on_unreachable, value.at, value.len);
 }
 
 static const struct key {

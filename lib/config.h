@@ -10,12 +10,7 @@
 #include <stddef.h>
 
 #include "lib/error.h"
-
-/* What becomes of a connection whose addresses are not to be had where it is restored. */
-enum hf_unreachable {
-	HF_UNREACHABLE_ABORT, /* the restore fails */
-	HF_UNREACHABLE_CLOSE  /* the peer gets an RST, the application end of file */
-};
+#include "lib/unreachable.h"
 
 struct hf_config {
 	bool on; /* mode: false leaves CRIU alone, as if the plugin were not there */
