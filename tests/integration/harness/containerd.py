@@ -132,6 +132,7 @@ class Containerd(Closing):
         self._stack.callback(self.cri.close)
         proc.wait_for(self.socket.exists, "socket of containerd")
         proc.wait_for(self.cri.ready, "start of containerd")
+        proc.wait_for(self.layout.path.joinpath(registry.READY).exists, "start of the registry")
         self._load_images()
 
     @property

@@ -58,8 +58,10 @@ class Cri:
         self._channel.close()
 
     def ready(self) -> bool:
-        conditions = self.call("Status").status.conditions
-        return all(item.status for item in conditions)
+        try:
+            return all(item.status for item in self.call("Status").status.conditions)
+        except CriError:
+            return False  # it says so, while it starts
 
 
 @dataclass
