@@ -5,8 +5,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MAX_MS            60000
-#define ORPHAN_TIMEOUT_MS 200
+#define MAX_ORPHAN_TIMEOUT_MS 60000
+#define ORPHAN_TIMEOUT_MS     200
+#define MAX_LOCK_TIMEOUT_S    86400
+/* As long as Linux peers retransmit (net.ipv4.tcp_retries2). */
+#define LOCK_TIMEOUT_S 900
 
 /* A piece of the text, without blanks around it. */
 struct span {
@@ -51,27 +54,39 @@ static bool set_mode(struct hf_config *config, struct span value)
 	return set_on_off(&config->on, value);
 }
 
-/* Milliseconds, up to a minute. */
-static bool set_ms(unsigned int *to, struct span value)
+static bool set_number(unsigned int *to, struct span value, unsigned int least, unsigned int most)
 {
-	unsigned int ms = 0;
+	unsigned int number = 0;
 
 	if (value.len == 0)
 		return false;
 	for (size_t i = 0; i < value.len; i++) {
 		if (value.at[i] < '0' || value.at[i] > '9')
 			return false;
-		ms = 10 * ms + (unsigned int)(value.at[i] - '0');
-		if (ms > MAX_MS)
+		number = 10 * number + (unsigned int)(value.at[i] - '0');
+		if (number > most)
 			return false;
 	}
-	*to = ms;
-	return true;
+	*to = number;
+	return number >= least;
 }
 
 static bool set_orphan_timeout(struct hf_config *config, struct span value)
 {
-	return set_ms(&config->orphan_timeout_ms, value);
+	return set_number(&config->orphan_timeout_ms, value, 0, MAX_ORPHAN_TIMEOUT_MS);
+}
+
+static bool set_lock_timeout(struct hf_config *config, struct span value)
+{
+	return set_number(&config->lock_timeout_s, value, 1, MAX_LOCK_TIMEOUT_S);
+}
+
+static bool set_on_unreachable(struct hf_config *config, struct span value)
+{
+	bool closes = equals(value, "close");
+
+	config->on_unreachable = closes ? HF_UNREACHABLE_CLOSE : HF_UNREACHABLE_ABORT;
+	return closes || equals(value, "abort");
 }
 
 static const struct key {
@@ -81,6 +96,8 @@ static const struct key {
 } keys[] = {
 	{"mode", set_mode, "on or off"},
 	{"orphan-timeout", set_orphan_timeout, "from 0 to 60000 (milliseconds)"},
+	{"lock-timeout", set_lock_timeout, "from 1 to 86400 (seconds)"},
+	{"on-unreachable", set_on_unreachable, "abort or close"},
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -113,7 +130,10 @@ static int set_line(struct hf_config *config, struct span line, uint32_t *seen, 
 
 struct hf_config hf_config_defaults(void)
 {
-	return (struct hf_config){.on = true, .orphan_timeout_ms = ORPHAN_TIMEOUT_MS};
+	return (struct hf_config){.on = true,
+		.orphan_timeout_ms = ORPHAN_TIMEOUT_MS,
+		.lock_timeout_s = LOCK_TIMEOUT_S,
+		.on_unreachable = HF_UNREACHABLE_ABORT};
 }
 
 int hf_config_parse(struct hf_config *config, const char *name, const char *text, size_t len,

@@ -11,9 +11,17 @@
 
 #include "lib/error.h"
 
+/* What becomes of a connection whose addresses are not to be had where it is restored. */
+enum hf_unreachable {
+	HF_UNREACHABLE_ABORT, /* the restore fails */
+	HF_UNREACHABLE_CLOSE  /* the peer gets an RST, the application end of file */
+};
+
 struct hf_config {
 	bool on; /* mode: false leaves CRIU alone, as if the plugin were not there */
 	unsigned int orphan_timeout_ms; /* orphan-timeout: how long closed connections may drain */
+	unsigned int lock_timeout_s;    /* lock-timeout: after which a host's lock expires */
+	enum hf_unreachable on_unreachable; /* on-unreachable */
 };
 
 /* The values that hold where nothing is configured. */

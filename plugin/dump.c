@@ -13,6 +13,7 @@
 #include "config.h"
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "plugin/aliases.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
 #include "sys/clock.h"
@@ -54,6 +55,8 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 	if (ret == 0 && dump->host >= 0)
 		ret = hf_net_addresses(dump->netns, HF_MAX_ADDRESSES, &dump->image.addresses,
 			&dump->image.n_addresses, err);
+	if (ret == 0 && dump->host >= 0)
+		ret = hf_aliases_find(dump->host, &dump->image, err);
 	if (ret < 0)
 		return ret;
 	dump->image.created = (uint64_t)time(NULL);
@@ -74,7 +77,7 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	/* Only after the tasks' death it will be needed; but now a failure does no harm. */
 	ret = dump->host < 0 ? 0
 			     : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
-				       HF_LOCK_TIMEOUT, err);
+				       dump->lock_timeout_s, err);
 	if (ret >= 0)
 		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
 	if (ret >= 0)
@@ -205,6 +208,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 	memset(dump, 0, sizeof(*dump));
 	dump->guardian = HF_GUARDIAN_NONE;
 	dump->image_dir = image_dir;
+	dump->lock_timeout_s = config->lock_timeout_s;
 	dump->host = -1;
 	dump->netns = hf_netns_open(root, err);
 	ret = dump->netns < 0 ? dump->netns : hf_tree_read(root, &dump->tree, err);

@@ -35,6 +35,7 @@ struct hf_dump {
 	bool has_orphans;             /* perhaps not ours */
 	bool locked;
 	bool has_image;
+	uint32_t lock_timeout_s;
 	uint64_t lock_us;   /* rules and barrier */
 	uint64_t read_us;   /* reading and writing */
 	uint64_t frozen_us; /* all of hf_dump() */

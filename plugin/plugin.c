@@ -10,6 +10,7 @@
 
 #include <criu/criu-plugin.h>
 
+#include "config.h"
 #include "plugin/dump.h"
 #include "plugin/log.h"
 #include "plugin/restore.h"
@@ -42,7 +43,7 @@ static int init_dump(void)
 static int init_restore(void)
 {
 	struct hf_error err = HF_ERROR_INIT;
-	int ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &err);
+	int ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &the.config, &err);
 
 	if (ret == -ENOENT) {
 		hf_log_info("no %s in this checkpoint: nothing to restore", HF_IMAGE_NAME);
@@ -63,6 +64,8 @@ static int init(int stage)
 {
 	struct hf_error err = HF_ERROR_INIT;
 
+	/* `holdfast check` reads it. */
+	hf_log_info("version %s", PACKAGE_VERSION);
 	if (hf_config_load(&the.config, &err) < 0)
 		return fail("bad configuration", &err);
 	if (!the.config.on) {
@@ -106,6 +109,16 @@ static int checkpoint_devices(int pid)
 	return -ENOTSUP;
 }
 
+static void warn_of_closed(const struct hf_restore *restore)
+{
+	if (restore->n_closed == 0)
+		return;
+	hf_log_warn("%u connections cannot be had here, and were closed (on-unreachable = close):",
+		restore->n_closed);
+	for (uint32_t i = 0; i < restore->n_closed && i < HF_CLOSED_NAMED; i++)
+		hf_log_warn("  %s", restore->closed[i]);
+}
+
 static void warn_of_options(const struct hf_sockopt_report *report)
 {
 	char text[HF_SOCKOPT_REPORT_TEXT];
@@ -128,11 +141,12 @@ static int resume_devices_late(int pid)
 						 : "restore failed, the lock is kept: "
 						   "correct this and try again",
 			&err);
+	warn_of_closed(&the.restore);
 	warn_of_options(&the.restore.options.report);
 	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, "
 		    "restore %llu, resume %llu",
-		hf_image_count_connected(&the.restore.image), the.restore.n_kept,
-		(unsigned long long)the.restore.image.queue_bytes,
+		hf_image_count_connected(&the.restore.image) - the.restore.n_closed,
+		the.restore.n_kept, (unsigned long long)the.restore.image.queue_bytes,
 		(unsigned long long)the.restore.lock_us, (unsigned long long)the.restore.rebuild_us,
 		(unsigned long long)the.restore.resume_us);
 	return -ENOTSUP;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
-#include "plugin/tuples.h"
+#include "plugin/unreachable.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
@@ -18,6 +19,7 @@
 #include "sys/pidfd.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
+#include "sys/tuples.h"
 
 #define LIVE_ATTEMPTS 100 /* of 10 ms */
 
@@ -79,8 +81,8 @@ static int prepare_locks(struct hf_restore *restore, struct hf_error *err)
 	else if (netns != -ENOENT && netns != -ENOTUNIQ)
 		ret = netns;
 	if (ret >= 0 && !restore->image.netns_shared)
-		ret = hf_net_lock_host(
-			restore->host, &restore->image, "restore", HF_LOCK_TIMEOUT, err);
+		ret = hf_net_lock_host(restore->host, &restore->image, "restore",
+			restore->config.lock_timeout_s, err);
 	restore->host_locked = ret == HF_LOCK_TAKEN && !restore->image.netns_shared;
 	if (ret >= 0 && netns >= 0)
 		ret = lock(restore, netns, err);
@@ -89,11 +91,13 @@ static int prepare_locks(struct hf_restore *restore, struct hf_error *err)
 	return ret < 0 ? ret : 0;
 }
 
-int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_error *err)
+int hf_restore_prepare(struct hf_restore *restore, int image_dir, const struct hf_config *config,
+	struct hf_error *err)
 {
 	int ret;
 
 	memset(restore, 0, sizeof(*restore));
+	restore->config = *config;
 	restore->host = -1;
 	restore->file = hf_image_file_open(image_dir, err);
 	if (restore->file < 0)
@@ -112,7 +116,8 @@ struct target {
 	struct hf_tree tree;
 	int netns;
 	struct hf_guardian guardian;
-	int *socks; /* -1: left alone */
+	int *socks;   /* -1: left alone */
+	bool *closed; /* could not be had here */
 	struct hf_queues queues;
 	struct hf_raw raw;
 	struct hf_tcp_tools tools;
@@ -136,7 +141,8 @@ static int get_sockets(struct target *target, struct hf_error *err)
 	const struct hf_image *image = &target->restore->image;
 
 	target->socks = malloc(((size_t)image->n_conns + 1) * sizeof(*target->socks));
-	if (!target->socks)
+	target->closed = calloc((size_t)image->n_conns + 1, sizeof(*target->closed));
+	if (!target->socks || !target->closed)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
 	for (uint32_t i = 0; i < image->n_conns; i++)
 		target->socks[i] = -1;
@@ -160,6 +166,29 @@ static int start_guardian(struct target *target, struct hf_error *err)
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
 
+/* One that cannot be had here is closed, or fails the restore. */
+static int give_up(struct target *target, uint32_t i, int ret, struct hf_error *err)
+{
+	struct hf_restore *restore = target->restore;
+	const struct hf_error why = *err;
+	char text[HF_CONN_TEXT];
+
+	if (restore->config.on_unreachable == HF_UNREACHABLE_ABORT)
+		return hf_error_set(err, ret,
+			"%s; give the container its old address, or set on-unreachable = close",
+			why.text);
+	ret = hf_tcp_abandon(target->socks[i], restore->image.conns[i].reuseaddr, err);
+	if (ret < 0)
+		return ret;
+	hf_close_fd(&target->socks[i]);
+	target->socks[i] = -1;
+	target->closed[i] = true;
+	if (restore->n_closed++ < HF_CLOSED_NAMED)
+		snprintf(restore->closed[restore->n_closed - 1], HF_CONN_TEXT, "%s",
+			hf_conn_format(text, &restore->image.conns[i]));
+	return 0;
+}
+
 static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 {
 	const struct hf_conn *conn = &target->restore->image.conns[i];
@@ -176,6 +205,8 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 	if (ret == 0)
 		ret = hf_tcp_rebuild(
 			sock, conn, target->queues.recv, target->queues.send, &target->tools, err);
+	if (hf_unreachable(ret))
+		ret = give_up(target, i, ret, err);
 	if (ret == 1) {
 		/* Left alone, so not to be resumed. */
 		target->restore->n_kept += hf_tcp_row(conn->state, conn->closed)->connected;
@@ -218,6 +249,15 @@ static void reset_pending(struct target *target)
 
 		hf_raw_send(&target->raw, &segment, NULL);
 	}
+}
+
+static void tell_unreachable(struct target *target)
+{
+	const struct hf_image *image = &target->restore->image;
+
+	for (uint32_t i = 0; i < image->n_conns; i++)
+		if (target->closed[i])
+			hf_unreachable_tell(&target->raw, &image->conns[i]);
 }
 
 /* After the unlock: an error here concerns one connection, and the others go on. */
@@ -307,6 +347,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	} else {
 		ret = resume_all(&target, err);
 		reset_pending(&target);
+		tell_unreachable(&target);
 	}
 	/* It resumes once more what is still in repair mode. */
 	if (ret < 0 && restore->unlocked)
@@ -316,6 +357,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	for (uint32_t i = 0; target.socks && i < restore->image.n_conns; i++)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);
+	free(target.closed);
 	hf_raw_close(&target.raw);
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);

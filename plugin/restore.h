@@ -12,11 +12,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/config.h"
 #include "lib/error.h"
 #include "lib/image.h"
 #include "sys/sock_options.h"
 
+#define HF_CLOSED_NAMED 10
+
 struct hf_restore {
+	struct hf_config config;
 	struct hf_image image;
 	int file;                              /* the image, open */
 	int host;                              /* network namespace of CRIU itself, -1: not open */
@@ -26,7 +30,9 @@ struct hf_restore {
 	bool unlocked;                         /* the application goes on, whatever comes */
 	bool lock_was_there;                   /* since the dump */
 	struct hf_sock_options_writer options; /* whose report says what could not be set */
-	uint32_t n_kept;                       /* connections that CRIU had restored itself */
+	uint32_t n_closed;                     /* that could not be had here, see on-unreachable */
+	char closed[HF_CLOSED_NAMED][HF_CONN_TEXT]; /* the first of them */
+	uint32_t n_kept;                            /* connections that CRIU had restored itself */
 	uint64_t lock_us, rebuild_us, resume_us;
 };
 
@@ -35,7 +41,8 @@ struct hf_restore {
  * Returns 0, -ENOENT if there is no image, or another negative errno; *restore needs no clearing
  * then.
  */
-int hf_restore_prepare(struct hf_restore *restore, int image_dir, struct hf_error *err);
+int hf_restore_prepare(struct hf_restore *restore, int image_dir, const struct hf_config *config,
+	struct hf_error *err);
 
 /*
  * Rebuilds every connection in the tree of `root`, removes the lock, lets traffic flow. On failure

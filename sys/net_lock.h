@@ -11,10 +11,6 @@
 #include "lib/lock_read.h"
 #include "lib/lock_rules.h"
 
-/* How long a host's lock lasts at most, in seconds: as long as Linux peers retransmit
- * (net.ipv4.tcp_retries2). */
-#define HF_LOCK_TIMEOUT 900
-
 enum hf_lock_taken {
 	HF_LOCK_TAKEN,
 	HF_LOCK_THERE,  /* it was there already */

@@ -88,6 +88,10 @@ struct hf_tcp_tools {
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 	const void *send_data, const struct hf_tcp_tools *tools, struct hf_error *err);
 
+/* Leaves a socket that a hf_tcp_rebuild() has failed on closed in both directions: reading gives
+ * end of file. */
+int hf_tcp_abandon(int sock, bool reuseaddr, struct hf_error *err);
+
 /* Repair mode off, for an established connection with a window probe, which makes the peer answer;
  * SO_REUSEADDR as it was. */
 int hf_tcp_resume(int sock, bool reuseaddr, struct hf_error *err);

@@ -144,6 +144,19 @@ int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
 	return 0;
 }
 
+int hf_tcp_abandon(int sock, bool reuseaddr, struct hf_error *err)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+	int ret = hf_tcp_thaw(sock, reuseaddr, err);
+
+	if (ret == 0 && connect(sock, &none, sizeof(none)) < 0)
+		ret = hf_error_sys(err, -errno, "cannot disconnect");
+	/* ENOTCONN, and done all the same (inet_shutdown()). */
+	if (ret == 0 && shutdown(sock, SHUT_RDWR) < 0 && errno != ENOTCONN)
+		ret = hf_error_sys(err, -errno, "cannot shut down");
+	return ret;
+}
+
 int hf_tcp_resume(int sock, bool reuseaddr, struct hf_error *err)
 {
 	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);

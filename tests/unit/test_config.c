@@ -21,6 +21,9 @@ static void test_defaults(void **state)
 {
 	(void)state;
 	assert_true(hf_config_defaults().on);
+	assert_int_equal(hf_config_defaults().orphan_timeout_ms, 200);
+	assert_int_equal(hf_config_defaults().lock_timeout_s, 900);
+	assert_int_equal(hf_config_defaults().on_unreachable, HF_UNREACHABLE_ABORT);
 }
 
 static void test_good(void **state)
@@ -62,6 +65,24 @@ static void test_good(void **state)
 	}
 }
 
+static void test_values(void **state)
+{
+	struct hf_config config = hf_config_defaults();
+
+	(void)state;
+	assert_int_equal(parse(&config,
+				 "orphan-timeout = 60000\nlock-timeout = 1\n"
+				 "on-unreachable = close\n",
+				 NULL),
+		0);
+	assert_int_equal(config.orphan_timeout_ms, 60000);
+	assert_int_equal(config.lock_timeout_s, 1);
+	assert_int_equal(config.on_unreachable, HF_UNREACHABLE_CLOSE);
+	assert_int_equal(parse(&config, "on-unreachable = abort\nlock-timeout = 86400", NULL), 0);
+	assert_int_equal(config.lock_timeout_s, 86400);
+	assert_int_equal(config.on_unreachable, HF_UNREACHABLE_ABORT);
+}
+
 static void test_bad(void **state)
 {
 	static const struct {
@@ -83,6 +104,13 @@ static void test_bad(void **state)
 		{"mode = offf\n", "a.conf:1:", "not `offf`"},
 		{"mode = on off\n", "a.conf:1:", "not `on off`"},
 		{"mode = = on\n", "a.conf:1:", "not `= on`"},
+		{"orphan-timeout = 60001\n", "a.conf:1:", "from 0 to 60000 (milliseconds), not"},
+		{"orphan-timeout = -1\n", "a.conf:1:", "from 0 to 60000 (milliseconds), not"},
+		{"lock-timeout = 0\n", "a.conf:1:", "from 1 to 86400 (seconds), not `0`"},
+		{"lock-timeout = 86401\n", "a.conf:1:", "from 1 to 86400 (seconds), not"},
+		{"lock-timeout = 4294967297\n", "a.conf:1:", "from 1 to 86400 (seconds), not"},
+		{"lock-timeout = 1s\n", "a.conf:1:", "from 1 to 86400 (seconds), not `1s`"},
+		{"on-unreachable = off\n", "a.conf:1:", "abort or close, not `off`"},
 		{"mode = off\nmode = off\n", "a.conf:2:", "`mode` is set twice"},
 		{"mode = off\n#\nmode = on\n", "a.conf:3:", "`mode` is set twice"},
 	};
@@ -164,6 +192,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_zero_byte),

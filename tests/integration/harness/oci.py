@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +81,13 @@ class OciServer(Closing):
         bundle.make(self.bundle, args, self.net.container.path, self.hooks)
         self.start()
 
+    def _configured(self) -> AbstractContextManager[None]:
+        """While CRIU runs."""
+        return criu_conf(self.mode)
+
+    def _command(self, words: Sequence[object]) -> Sequence[object]:
+        return words
+
     def _call(
         self, *words: object, timeout: float = 60, stdout: int | None = None
     ) -> proc.Done:
@@ -87,6 +95,7 @@ class OciServer(Closing):
         log = self.work / "runtime.log"
         wrapper = self.criu_wrapper if "checkpoint" in words or "restore" in words else ()
         command = [*wrapper, self.runtime, "--root", self.work / "state", "--log", log, *words]
+        command = list(self._command(command))
         env = {**os.environ, **self.env}
         if stdout is None:
             return proc.run(command, timeout, env=env)
@@ -128,7 +137,7 @@ class OciServer(Closing):
         self.images.mkdir()
         words = ["checkpoint", "--image-path", self.images, "--work-path", self.images]
         words += ["--leave-running"] if leave_running else []
-        with criu_conf(self.mode):
+        with self._configured():
             done = self._call(*words, *extra, self.id, timeout=timeout)
         result = Result(done.rc, read_log(self.images / "dump.log"), done.output, done.seconds)
         if result.ok and not leave_running:
@@ -139,7 +148,7 @@ class OciServer(Closing):
     def restore(self, *, extra: Sequence[str] = (), timeout: float = 120) -> Result:
         words = ["restore", "--detach", "--bundle", self.bundle]
         words += ["--image-path", self.images, "--work-path", self.images]
-        with criu_conf(self.mode), self._output() as output:
+        with self._configured(), self._output() as output:
             done = self._call(*words, *extra, self.id, timeout=timeout, stdout=output)
         self._gather()
         log = read_log(self.images / "restore.log")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "plugin/tuples.h"
+#include "sys/tuples.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef HF_PLUGIN_TUPLES_H
-#define HF_PLUGIN_TUPLES_H
+#ifndef HF_SYS_TUPLES_H
+#define HF_SYS_TUPLES_H
 
 /* Which sockets of a network namespace have the addresses and ports of a connection of an image. */
 #include <stdint.h>
