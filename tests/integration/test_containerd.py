@@ -255,21 +255,86 @@ def test_pod_gets_another_address(
         finish(peer)
 
 
-def test_copy_of_a_pod_that_runs(
-    tmp_path: Path, host: Netns, containerd: Containerd, connect_pod: ConnectPod
+def test_pod_gets_another_address_and_goes_on(
+    tmp_path: Path,
+    host: Netns,
+    holdfast_mode: Mode,
+    pods: contextlib.ExitStack,
+    connect_pod: ConnectPod,
 ) -> None:
-    """It gets another address and is refused; the lock on the host must not meet the original."""
+    """With on-unreachable = close its connections to itself are kept, the others end."""
     archive = tmp_path / "checkpoint.tar"
-    with containerd.pod() as pod, containerd.pod() as copy:
-        original = server_in(pod)
-        with connect_pod(pod, EVERYTHING) as peer:
-            original.checkpoint(archive)
+    containerd = pods.enter_context(Containerd(holdfast_mode, host, "on-unreachable = close\n"))
+    old = pods.enter_context(containerd.pod())
+    container = old.create(SERVER, ["/bin/busybox", "sh", "-c", TALKS_TO_ITSELF])
+    container.start()
+    wait_for_listener(old.netns, PORT + 1)
+    wait_for_growth(old.netns)
+    with connect_pod(old, EVERYTHING) as peer:
+        container.checkpoint(archive)
+        old.remove()
+        new = pods.enter_context(containerd.pod())
+        assert new.netns.v4 != old.netns.v4
+        new.create(str(archive)).start()
+        assert "20 connections cannot be had here" in containerd.restore_log
+        assert "restored 2 connections" in containerd.restore_log
+        assert not checks.holdfast_tables(new.netns, host)
+        wait_for_growth(new.netns)
+        assert peer.finish().kept == 0
+    with connect_pod(new, FLOWING) as peer:
+        finish(peer)
+
+
+# Uses one connection to itself all the time.
+TALKS_TO_ITSELF = f"""
+alias sleep='/bin/busybox sleep' nc='/bin/busybox nc'
+nc -l -p 7100 -e /bin/busybox cat &
+sleep 1
+while echo 0123456789; do sleep 0.05; done | nc 127.0.0.1 7100 >/dev/null &
+exec /hf-server --listen=0.0.0.0:{PORT} --listen=[::]:{PORT + 1}
+"""
+
+
+def wait_for_growth(ns: Netns) -> None:
+    """Until both ends of such a connection have received more."""
+
+    def received() -> list[int]:
+        output = ns.run("ss", "-Htin", "src 127.0.0.1").check().output
+        return [int(count) for count in re.findall(r"bytes_received:([0-9]+)", output)]
+
+    proc.wait_for(lambda: len(received()) == 2, "connection of the container to itself")
+    before = received()
+    proc.wait_for(lambda: all(map(int.__gt__, received(), before)), "traffic in the container")
+
+
+@pytest.mark.parametrize("policy", ["abort", "close"])
+def test_copy_of_a_pod_that_runs(
+    tmp_path: Path,
+    host: Netns,
+    holdfast_mode: Mode,
+    pods: contextlib.ExitStack,
+    connect_pod: ConnectPod,
+    policy: str,
+) -> None:
+    """It gets another address. Neither a lock on the host nor an RST may meet the original."""
+    archive = tmp_path / "checkpoint.tar"
+    daemon = Containerd(holdfast_mode, host, f"on-unreachable = {policy}\n")
+    containerd = pods.enter_context(daemon)
+    pod, other = (pods.enter_context(containerd.pod()) for _ in range(2))
+    original = server_in(pod)
+    with connect_pod(pod, EVERYTHING) as peer:
+        original.checkpoint(archive)
+        copy = other.create(str(archive))
+        if policy == "abort":
             with pytest.raises(CriError, match="restore failed"):
-                copy.create(str(archive)).start()
+                copy.start()
             assert "cannot bind to the local address" in containerd.restore_log
-            assert not checks.holdfast_tables(pod.netns, host)
-            assert original.running
-            finish(peer)
+        else:
+            copy.start()
+            assert "their peers were not told" in containerd.restore_log
+        assert not checks.holdfast_tables(pod.netns, host)
+        assert original.running and copy.running == (policy == "close")
+        finish(peer)
 
 
 def test_replaced_in_its_pod(
