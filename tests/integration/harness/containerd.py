@@ -71,7 +71,6 @@ RUNTIME = """
 runtime_type = "io.containerd.runc.v2"
 cni_conf_dir = "{work}/cni-{name}"
 pod_annotations = ["org.criu.config"]
-container_annotations = ["org.criu.config"]
 
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.{name}.options]
 BinaryName = "{work}/runtime"
