@@ -252,10 +252,17 @@ static void reset_pending(struct target *target)
 	}
 }
 
+/* Not in the name of an original that runs on: it would be reset. */
 static void tell_unreachable(struct target *target)
 {
-	const struct hf_image *image = &target->restore->image;
+	struct hf_restore *restore = target->restore;
+	const struct hf_image *image = &restore->image;
 
+	if (restore->n_closed == 0)
+		return;
+	restore->is_copy = hf_tuples_live_elsewhere(restore->netns_inode, image, NULL) > 0;
+	if (restore->is_copy)
+		return;
 	for (uint32_t i = 0; i < image->n_conns; i++)
 		if (target->closed[i])
 			hf_unreachable_tell(&target->raw, &image->conns[i]);
