@@ -134,11 +134,11 @@ void hf_found_print_error(const struct hf_survey *survey, const char *verb)
 {
 	bool denied = survey->err.code == -EACCES || survey->err.code == -EPERM;
 
-	if (survey->err.code)
-		fprintf(stderr, "holdfast: %s%s\n", survey->err.text,
-			!denied                        ? ""
-			: strcmp(verb, "recover") == 0 ? " (recover needs to be run as root)"
-						       : " (status needs to be run as root)");
+	if (survey->err.code && denied)
+		fprintf(stderr, "holdfast: %s (%s needs to be run as root)\n", survey->err.text,
+			verb);
+	else if (survey->err.code)
+		fprintf(stderr, "holdfast: %s\n", survey->err.text);
 }
 
 int hf_found_flush(void)

@@ -2,7 +2,7 @@
 #ifndef HF_CLI_FOUND_H
 #define HF_CLI_FOUND_H
 
-/* What `holdfast status` and `holdfast recover` have in common: options, and how things are told.
+/* What `holdfast status`, `recover` and `unlock` have in common: options, and how things are told.
  */
 #include "cli/json.h"
 #include "cli/survey.h"

@@ -11,7 +11,14 @@ static const struct verb {
 	const char *usage;
 	const char *purpose;
 } verbs[] = {
-	{"show", hf_verb_show, "show [--json] DIR", "what the checkpoint in DIR holds"},
+	{"check", hf_verb_check, "check [--json] [criu] [crun] [runc]",
+		"whether everything is there, and how to correct what is not"},
+	{"show", hf_verb_show, "show [--json] CHECKPOINT",
+		"what a checkpoint, a directory or an archive, holds"},
+	{"lock", hf_verb_lock, "lock [--json] [--timeout SECONDS] [--netns PATH] CHECKPOINT",
+		"hold its connections where it is about to be restored"},
+	{"unlock", hf_verb_unlock,
+		"unlock [--json] [--netns PATH] [--force] ID|CHECKPOINT, or --all", "remove locks"},
 	{"status", hf_verb_status, "status [--json] [--netns PATH]", "the locks that there are"},
 	{"recover", hf_verb_recover, "recover [--dry-run] [--json] [--netns PATH]",
 		"put right what a checkpoint that was killed left behind"},

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfast show: what an image holds, as a table or as JSON. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/checkpoint.h"
 #include "cli/show.h"
 #include "cli/verbs.h"
-#include "lib/cleanup.h"
 #include "lib/tcp_state.h"
-#include "sys/image_file.h"
 
 static bool is_connected(const struct hf_conn *conn)
 {
@@ -113,25 +111,14 @@ int hf_verb_show(int argc, char **argv)
 	const char *path = argc == 2 + json ? argv[1 + json] : NULL;
 	struct hf_error err = HF_ERROR_INIT;
 	struct hf_image image = {0};
-	hf_autoclose int dir = -1;
-	hf_autoclose int file = -1;
 	int ret;
 
 	if (!path || path[0] == '-') {
-		fprintf(stderr, "usage: holdfast show [--json] DIR\n");
+		fprintf(stderr, "usage: holdfast show [--json] CHECKPOINT\n");
 		return HF_EXIT_USAGE;
 	}
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0) {
-		fprintf(stderr, "holdfast: %s: %s\n", path, strerror(errno));
-		return HF_EXIT_FAILURE;
-	}
-	file = hf_image_file_open(dir, &err);
-	if (file == -ENOENT)
-		hf_error_set(&err, -ENOENT, "no %s: this checkpoint was made without holdfast",
-			HF_IMAGE_NAME);
-	if (file < 0 || hf_image_file_read(file, &image, &err) < 0) {
-		fprintf(stderr, "holdfast: %s: %s\n", path, err.text);
+	if (hf_checkpoint_read(path, &image, &err) < 0) {
+		fprintf(stderr, "holdfast: %s\n", err.text);
 		return HF_EXIT_FAILURE;
 	}
 	ret = HF_EXIT_OK;

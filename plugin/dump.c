@@ -13,6 +13,7 @@
 #include "config.h"
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "plugin/aliases.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
 #include "sys/clock.h"
@@ -54,6 +55,8 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 	if (ret == 0 && dump->host >= 0)
 		ret = hf_net_addresses(dump->netns, HF_MAX_ADDRESSES, &dump->image.addresses,
 			&dump->image.n_addresses, err);
+	if (ret == 0 && dump->host >= 0)
+		ret = hf_aliases_find(dump->host, &dump->image, err);
 	if (ret < 0)
 		return ret;
 	dump->image.created = (uint64_t)time(NULL);

@@ -10,6 +10,7 @@
 
 #include <criu/criu-plugin.h>
 
+#include "config.h"
 #include "plugin/dump.h"
 #include "plugin/log.h"
 #include "plugin/restore.h"
@@ -63,6 +64,8 @@ static int init(int stage)
 {
 	struct hf_error err = HF_ERROR_INIT;
 
+	/* `holdfast check` reads it. */
+	hf_log_info("version %s", PACKAGE_VERSION);
 	if (hf_config_load(&the.config, &err) < 0)
 		return fail("bad configuration", &err);
 	if (!the.config.on) {
@@ -173,12 +176,26 @@ static void end_dump(int result)
 		fail("commit", &err);
 }
 
+static void end_restore(void)
+{
+	struct hf_error err = HF_ERROR_INIT;
+	int n = hf_restore_spare_original(&the.restore, &err);
+
+	if (n < 0)
+		fail("the lock on this host is kept", &err);
+	else if (n > 0)
+		hf_log_warn("%d connections of this checkpoint are in use in another network "
+			    "namespace of this host: its lock here has been removed",
+			n);
+	hf_restore_clear(&the.restore);
+}
+
 static void fini(int stage, int result)
 {
 	if (stage == CR_PLUGIN_STAGE__DUMP)
 		end_dump(result);
 	if (the.has_restore)
-		hf_restore_clear(&the.restore);
+		end_restore();
 	the.has_restore = false;
 }
 

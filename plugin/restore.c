@@ -11,7 +11,6 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
-#include "plugin/tuples.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
@@ -20,6 +19,7 @@
 #include "sys/pidfd.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
+#include "sys/tuples.h"
 
 #define LIVE_ATTEMPTS 100 /* of 10 ms */
 
@@ -30,6 +30,7 @@ static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 
 	if (ret < 0)
 		return ret;
+	hf_netns_inode(netns, &restore->netns_inode, NULL);
 	restore->locked = true;
 	restore->lock_was_there = ret == HF_LOCK_THERE;
 	restore->lock_us = hf_now_us() - start;
@@ -82,8 +83,11 @@ static int prepare_locks(struct hf_restore *restore, struct hf_error *err)
 	if (ret >= 0 && !restore->image.netns_shared)
 		ret = hf_net_lock_host(restore->host, &restore->image, "restore",
 			restore->config.lock_timeout_s, err);
+	restore->host_locked = ret == HF_LOCK_TAKEN && !restore->image.netns_shared;
 	if (ret >= 0 && netns >= 0)
 		ret = lock(restore, netns, err);
+	if (ret < 0 && restore->host_locked)
+		hf_net_unlock_host(restore->host, restore->image.id, NULL);
 	return ret < 0 ? ret : 0;
 }
 
@@ -359,6 +363,18 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	hf_tree_clear(&target.tree);
 	hf_queues_clear(&target.queues);
 	return ret;
+}
+
+int hf_restore_spare_original(struct hf_restore *restore, struct hf_error *err)
+{
+	int n, ret = 0;
+
+	if (!restore->host_locked || restore->unlocked)
+		return 0;
+	n = hf_tuples_live_elsewhere(restore->netns_inode, &restore->image, err);
+	if (n > 0)
+		ret = hf_net_unlock_host(restore->host, restore->image.id, err);
+	return ret < 0 ? ret : n;
 }
 
 void hf_restore_clear(struct hf_restore *restore)

@@ -24,6 +24,8 @@ struct hf_restore {
 	struct hf_image image;
 	int file;                              /* the image, open */
 	int host;                              /* network namespace of CRIU itself, -1: not open */
+	uint64_t netns_inode;                  /* of the target, once it is known */
+	bool host_locked;                      /* the lock on the host is this restore's own */
 	bool locked;                           /* the lock is in the target's network namespace */
 	bool unlocked;                         /* the application goes on, whatever comes */
 	bool lock_was_there;                   /* since the dump */
@@ -49,6 +51,14 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, const struct h
  * all others go on.
  */
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err);
+
+/*
+ * At the end of a restore that has failed: was it one of a copy, while the original runs on in
+ * another network namespace of this host? The lock on the host, kept for another try, would cut
+ * that off; so it is removed, if this restore took it. Returns how many connections the original
+ * has in use, or a negative errno.
+ */
+int hf_restore_spare_original(struct hf_restore *restore, struct hf_error *err);
 
 void hf_restore_clear(struct hf_restore *restore);
 

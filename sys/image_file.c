@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/cleanup.h"
+
 static int write_all(int fd, const uint8_t *data, size_t len)
 {
 	while (len > 0) {
@@ -80,14 +82,20 @@ int hf_image_file_remove(int dir, struct hf_error *err)
 	return 0;
 }
 
+/* A FIFO would have us wait for whoever writes to it. */
 int hf_image_file_open(int dir, struct hf_error *err)
 {
-	int fd = openat(dir, HF_IMAGE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	hf_autoclose int fd =
+		openat(dir, HF_IMAGE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
 
-	if (fd >= 0)
-		return fd;
-	return errno == ENOENT ? -ENOENT
-			       : hf_error_sys(err, -errno, "cannot open %s", HF_IMAGE_NAME);
+	if (fd < 0 && errno == ENOENT)
+		return -ENOENT;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return hf_error_sys(err, -errno, "cannot open %s", HF_IMAGE_NAME);
+	if (!S_ISREG(st.st_mode))
+		return hf_error_set(err, -EINVAL, "%s is no ordinary file", HF_IMAGE_NAME);
+	return hf_steal_fd(&fd);
 }
 
 static ssize_t read_some(void *context, void *data, size_t len)

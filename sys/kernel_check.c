@@ -16,7 +16,7 @@
 #include "sys/sock_diag.h"
 #include "sys/pidfd.h"
 
-static int check_repair(struct hf_error *err)
+int hf_kernel_check_repair(struct hf_error *err)
 {
 	hf_autoclose int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
 	int on = TCP_REPAIR_ON;
@@ -33,7 +33,7 @@ static int check_repair(struct hf_error *err)
 				 "CONFIG_CHECKPOINT_RESTORE");
 }
 
-static int check_pidfd(struct hf_error *err)
+int hf_kernel_check_pidfd(struct hf_error *err)
 {
 	hf_autoclose int pidfd = hf_pidfd_open(getpid(), err);
 	hf_autoclose int dup = -1;
@@ -78,7 +78,7 @@ static int check_nftables(int netns, struct hf_error *err)
 		       : 0;
 }
 
-static int check_sock_diag(int netns, struct hf_error *err)
+int hf_kernel_check_sock_diag(int netns, struct hf_error *err)
 {
 	struct hf_diag diag = {0};
 	int ret = hf_sock_diag(netns, &diag, err);
@@ -95,12 +95,12 @@ int hf_kernel_check(struct hf_error *err)
 	int ret = netns;
 
 	if (ret >= 0)
-		ret = check_repair(err);
+		ret = hf_kernel_check_repair(err);
 	if (ret == 0)
-		ret = check_pidfd(err);
+		ret = hf_kernel_check_pidfd(err);
 	if (ret == 0)
 		ret = check_nftables(netns, err);
 	if (ret == 0)
-		ret = check_sock_diag(netns, err);
+		ret = hf_kernel_check_sock_diag(netns, err);
 	return ret;
 }

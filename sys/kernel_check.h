@@ -11,4 +11,9 @@
  */
 int hf_kernel_check(struct hf_error *err);
 
+/* The same one by one; what nftables allows is seen best from a lock. */
+int hf_kernel_check_repair(struct hf_error *err);
+int hf_kernel_check_pidfd(struct hf_error *err);
+int hf_kernel_check_sock_diag(int netns, struct hf_error *err);
+
 #endif

@@ -29,6 +29,21 @@ int hf_netns_open(pid_t pid, struct hf_error *err)
 	return fd < 0 ? hf_error_sys(err, -errno, "cannot open %s", path) : fd;
 }
 
+int hf_netns_create(struct hf_error *err)
+{
+	hf_autoclose int own = hf_netns_open(0, err);
+	hf_autoclose int fresh = -1;
+
+	if (own < 0)
+		return own;
+	if (unshare(CLONE_NEWNET) < 0)
+		return hf_error_sys(err, -errno, "cannot make a network namespace");
+	fresh = hf_netns_open(0, err);
+	if (setns(own, CLONE_NEWNET) < 0)
+		return hf_error_sys(err, -errno, "cannot come back to our network namespace");
+	return hf_steal_fd(&fresh);
+}
+
 int hf_netns_inode(int netns, uint64_t *inode, struct hf_error *err)
 {
 	struct stat st;

@@ -17,6 +17,10 @@ int hf_netns_open(pid_t pid, struct hf_error *err);
 /* Opens the namespace that a file names, as in /run/netns. -EINVAL: it is none. */
 int hf_netns_open_path(const char *path, struct hf_error *err);
 
+/* Makes one, which lasts as long as somebody has it open. The calling thread is in its old
+ * namespace afterwards. Returns the fd or a negative errno. */
+int hf_netns_create(struct hf_error *err);
+
 /* The namespace's inode, into *inode. */
 int hf_netns_inode(int netns, uint64_t *inode, struct hf_error *err);
 

@@ -76,6 +76,7 @@ def test_no_protobuf_compiler(tmp_path: Path, configure: Configure, name: str) -
         ("libmnl", "1.0.4", "libmnl-dev"),
         ("libnftnl", "1.2.0", "libnftnl-dev"),
         ("libprotobuf-c", "1.4.0", "libprotobuf-c-dev"),
+        ("libarchive", "3.6.0", "libarchive-dev"),
         ("yajl", "2.1.0", "libyajl-dev"),
     ],
 )

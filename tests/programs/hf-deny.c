@@ -29,6 +29,7 @@ static const struct denial {
 	{"pidfd_getfd", SYS_pidfd_getfd, {0, 0}, {ANY, ANY}, ENOSYS},
 	{"membarrier", SYS_membarrier, {0, 0}, {ANY, ANY}, EINVAL}, /* as with nohz_full */
 	{"nftables", SYS_socket, {0, 2}, {AF_NETLINK, NETLINK_NETFILTER}, EPROTONOSUPPORT},
+	{"sock_diag", SYS_socket, {0, 2}, {AF_NETLINK, NETLINK_SOCK_DIAG}, EPROTONOSUPPORT},
 	{"packet", SYS_socket, {0, 0}, {AF_PACKET, ANY}, EAFNOSUPPORT},
 	{"tcp_repair", SYS_setsockopt, {1, 2}, {IPPROTO_TCP, TCP_REPAIR}, ENOPROTOOPT},
 	{"congestion", SYS_setsockopt, {1, 2}, {IPPROTO_TCP, TCP_CONGESTION}, ENOENT},

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +50,19 @@ class Said:
         return json.loads(self.out)
 
 
-def holdfast(*args: object, user: int | None = None) -> Said:
-    words = [str(builddir() / "holdfast"), *map(str, args)]
+def holdfast(
+    *args: object,
+    user: int | None = None,
+    wrapper: Sequence[object] = (),
+    env: Mapping[str, str | None] | None = None,
+) -> Said:
+    """wrapper: a command that runs it; env: what differs from our own environment."""
+    words = [*map(str, wrapper), str(builddir() / "holdfast"), *map(str, args)]
+    merged = {**os.environ, **(env or {})}
     done = subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, user=user,
         group=user, extra_groups=None if user is None else [],
+        env={name: value for name, value in merged.items() if value is not None},
     )
     return Said(done.returncode, done.stdout, done.stderr)
 
