@@ -168,6 +168,9 @@ static int resume_devices_late(int pid)
 						   "correct this and try again",
 			&err);
 	warn_of_closed(&the.restore);
+	if (the.restore.tracking.code)
+		hf_log_warn(
+			"this host was not told of the connections: %s", the.restore.tracking.text);
 	warn_of_options(&the.restore.options.report);
 	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, "
 		    "restore %llu, resume %llu",

@@ -13,6 +13,7 @@
 #include "plugin/guardian.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
+#include "sys/conntrack.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
@@ -318,6 +319,9 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 		ret = hf_tuples_clear(target->netns, &restore->image, err);
 	if (ret == 0)
 		ret = rebuild_all(target, err);
+	/* Most hosts do not need it: a failure is not one of the restore. */
+	if (ret == 0 && !restore->image.netns_shared)
+		hf_conntrack_tell(restore->host, &restore->image, &restore->tracking);
 	/* From here on the application goes on, even if we do not. */
 	if (ret == 0)
 		ret = hf_guardian_unlock(&target->guardian, err);

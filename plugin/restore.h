@@ -30,6 +30,7 @@ struct hf_restore {
 	bool unlocked;                         /* the application goes on, whatever comes */
 	bool lock_was_there;                   /* since the dump */
 	struct hf_sock_options_writer options; /* whose report says what could not be set */
+	struct hf_error tracking;              /* why the host was not told of the connections */
 	uint32_t n_closed;                     /* that could not be had here, see on-unreachable */
 	char closed[HF_CLOSED_NAMED][HF_CONN_TEXT]; /* the first of them */
 	bool is_copy;    /* their peers were not told: the original runs on, on this host */
