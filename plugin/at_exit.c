@@ -22,6 +22,7 @@ static struct {
 	pid_t criu;      /* 0: nothing is to be done */
 	int netns, host; /* host: -1 without a lock on it */
 	uint8_t id[HF_ID_SIZE];
+	struct hf_guardian *guardian;
 	struct left_task *tasks;
 	size_t n;
 } left;
@@ -48,7 +49,8 @@ static void at_exit(void)
 	for (size_t i = 0; i < left.n; i++)
 		if (!goes_on(&left.tasks[i]))
 			return;
-	hf_net_unlock_both(left.netns, left.host, left.id, NULL);
+	if (hf_net_unlock_both(left.netns, left.host, left.id, NULL) == 0)
+		hf_guardian_dismiss(left.guardian);
 }
 
 static void forget(void)
@@ -61,12 +63,13 @@ static void forget(void)
 	memset(&left, 0, sizeof(left));
 }
 
-void hf_at_exit_unlock(
-	const struct hf_tree *tree, int netns, int host, const uint8_t id[HF_ID_SIZE])
+void hf_at_exit_unlock(const struct hf_tree *tree, int netns, int host,
+	const uint8_t id[HF_ID_SIZE], struct hf_guardian *guardian)
 {
 	left.netns = fcntl(netns, F_DUPFD_CLOEXEC, 0);
 	left.host = host < 0 ? -1 : fcntl(host, F_DUPFD_CLOEXEC, 0);
 	left.tasks = calloc(tree->n, sizeof(*left.tasks));
+	left.guardian = guardian;
 	memcpy(left.id, id, HF_ID_SIZE);
 	while (left.tasks && left.n < tree->n) {
 		struct left_task task = {-1, tree->tasks[left.n].pid};

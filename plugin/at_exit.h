@@ -10,13 +10,14 @@
 #include <stdint.h>
 
 #include "lib/image.h"
+#include "plugin/guardian.h"
 #include "sys/task_fds.h"
 
 /*
  * Called once, while the tasks stand still. `host` is -1 where there is no lock on it. Keeps what
  * it needs; where that is not to be had, all is left to the guardian.
  */
-void hf_at_exit_unlock(
-	const struct hf_tree *tree, int netns, int host, const uint8_t id[HF_ID_SIZE]);
+void hf_at_exit_unlock(const struct hf_tree *tree, int netns, int host,
+	const uint8_t id[HF_ID_SIZE], struct hf_guardian *guardian);
 
 #endif

@@ -7,6 +7,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "plugin/kick.h"
 #include "plugin/quiet.h"
 #include "sys/net_lock.h"
 #include "sys/pidfd.h"
@@ -83,6 +84,22 @@ static void unlock(const struct hf_guard *guard)
 		report(guard, "the lock could not be removed: run holdfast recover");
 }
 
+/*
+ * The lock is gone. It takes a moment to reach many peers, in which nobody waits for us: the
+ * sockets are the application's alone, and others may run.
+ */
+static void wake_peers(const struct hf_guard *guard)
+{
+	const struct hf_guarded *guarded = guard->guarded;
+
+	if (!guarded->kicked)
+		return;
+	for (uint32_t i = 0; i < guard->n; i++)
+		close(guard->socks[i].fd);
+	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+	hf_kick_all(guarded->netns, guarded->kicked, guarded->image->n_conns);
+}
+
 static void kill_all(const struct hf_guard *guard)
 {
 	for (size_t i = 0; i < n_tasks(guard); i++)
@@ -142,8 +159,11 @@ static bool was_killed(const struct hf_guard *guard)
 	return false;
 }
 
-/* After a commit: whether the tasks are killed. Until CRIU has ended, and a moment longer. */
-static bool await_fate(const struct hf_guard *guard)
+enum fate { FATE_KILLED, FATE_GOES_ON, FATE_UNLOCKED };
+
+/* What becomes of the tasks after a dump. Until CRIU has ended, and a moment longer; or until it
+ * says that they go on, and that the lock is gone. */
+static enum fate await_fate(const struct hf_guard *guard)
 {
 	struct pollfd *control = &guard->tasks[n_tasks(guard)];
 
@@ -152,51 +172,70 @@ static bool await_fate(const struct hf_guard *guard)
 		int n = poll(guard->tasks, n_tasks(guard) + 1, control->fd < 0 ? DYING_MS : -1);
 
 		if (n == 0)
-			return false;
+			return FATE_GOES_ON;
 		if (n < 0)
 			continue;
 		if (was_killed(guard))
-			return true;
-		if (control->revents) {
-			control->fd = -1;
-			control->revents = 0;
-		}
+			return FATE_KILLED;
+		if (!control->revents)
+			continue;
+		if (next_word(guard->control) == HF_DISMISS)
+			return FATE_UNLOCKED;
+		control->fd = -1;
+		control->revents = 0;
 	}
+}
+
+static void guard_begun_dump(const struct hf_guard *guard)
+{
+	thaw_all(guard);
+	unlock(guard);
+	report(guard, "CRIU ended during the dump; the application goes on");
+	wake_peers(guard);
+}
+
+static void guard_complete_dump(const struct hf_guard *guard, enum fate fate)
+{
+	if (fate == FATE_KILLED) {
+		kill_all(guard);
+		silence_all(guard);
+		report(guard, "dumped; the lock stays until the restore");
+		return;
+	}
+	if (fate == FATE_GOES_ON)
+		unlock(guard);
+	report(guard, "dumped; the application goes on");
+	wake_peers(guard);
 }
 
 static void guard_dump(const struct hf_guard *guard)
 {
-	enum hf_word word = next_word(guard->control);
+	bool is_dismissed = next_word(guard->control) == HF_DISMISS;
 
-	if (word == HF_DISMISS)
-		return;
-	if (!guard->guarded->page->complete) {
-		thaw_all(guard);
-		unlock(guard);
-		report(guard, "CRIU ended during the dump; the application goes on");
-	} else if (await_fate(guard)) {
-		kill_all(guard);
-		silence_all(guard);
-		report(guard, "dumped; the lock stays until the restore");
-	} else {
-		unlock(guard);
-		report(guard, "dumped; the application goes on");
-	}
+	if (guard->guarded->page->complete)
+		guard_complete_dump(guard, is_dismissed ? FATE_UNLOCKED : await_fate(guard));
+	else if (!is_dismissed)
+		guard_begun_dump(guard);
 }
 
 static void guard_restore(const struct hf_guard *guard)
 {
-	if (next_word(guard->control) == HF_DISMISS)
+	bool is_dismissed = next_word(guard->control) == HF_DISMISS;
+
+	if (!guard->guarded->page->complete) {
+		if (is_dismissed)
+			return;
+		kill_all(guard);
+		report(guard, "CRIU ended during the restore; the lock stays, restore it again");
 		return;
-	if (guard->guarded->page->complete) {
+	}
+	if (!is_dismissed) {
 		/* The tasks run as soon as CRIU is gone, so the sockets come first. */
 		thaw_all(guard);
 		unlock(guard);
 		report(guard, "CRIU ended during the restore, which was complete");
-	} else {
-		kill_all(guard);
-		report(guard, "CRIU ended during the restore; the lock stays, restore it again");
 	}
+	wake_peers(guard);
 }
 
 void hf_guard_run(const struct hf_guard *guard)

@@ -13,6 +13,7 @@
 #include "plugin/guardian.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
+#include "sys/conntrack.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
@@ -165,7 +166,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 		.tree = &target->tree,
 		.netns = target->netns,
 		.host = target->restore->host,
-		.page = target->page};
+		.page = target->page,
+		.kicked = target->restore->config.kick ? target->restore->image.conns : NULL};
 
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
@@ -255,10 +257,17 @@ static void reset_pending(struct target *target)
 	}
 }
 
+/* Not in the name of an original that runs on: it would be reset. */
 static void tell_unreachable(struct target *target)
 {
-	const struct hf_image *image = &target->restore->image;
+	struct hf_restore *restore = target->restore;
+	const struct hf_image *image = &restore->image;
 
+	if (restore->n_closed == 0)
+		return;
+	restore->is_copy = hf_tuples_live_elsewhere(restore->netns_inode, image, NULL) > 0;
+	if (restore->is_copy)
+		return;
 	for (uint32_t i = 0; i < image->n_conns; i++)
 		if (target->closed[i])
 			hf_unreachable_tell(&target->raw, &image->conns[i]);
@@ -341,6 +350,9 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 		ret = hf_tuples_clear(target->netns, &restore->image, err);
 	if (ret == 0)
 		ret = rebuild_all(target, err);
+	/* Most hosts do not need it: a failure is not one of the restore. */
+	if (ret == 0 && !restore->image.netns_shared)
+		hf_conntrack_tell(restore->host, &restore->image, &restore->tracking);
 	return ret == 0 ? unlock(target, err) : ret;
 }
 

@@ -2,9 +2,11 @@
 #ifndef HF_SYS_CONNTRACK_H
 #define HF_SYS_CONNTRACK_H
 
-/* The TCP connections whose addresses a network namespace translates (nf_nat), by ctnetlink. */
+/* The connection tracking of a network namespace, by ctnetlink: which TCP connections' addresses it
+ * translates (nf_nat), and telling it of connections. */
 #include "lib/conn.h"
 #include "lib/error.h"
+#include "lib/image.h"
 
 /* From who connected to whom, as it is sent; and what the answers' addresses are. */
 struct hf_translation {
@@ -21,5 +23,11 @@ struct hf_translation {
 int hf_conntrack_translations(int netns,
 	int (*each)(const struct hf_translation *translation, void *context),
 	void (*restart)(void *context), void *context, struct hf_error *err);
+
+/*
+ * Makes sure that the host knows the connections of an image, lib/conntrack.h. Returns 0, also
+ * where the kernel tracks no connections, or a negative errno: then it may know some.
+ */
+int hf_conntrack_tell(int netns, const struct hf_image *image, struct hf_error *err);
 
 #endif

@@ -80,7 +80,8 @@ static void restart(void *context)
 	list->n = 0;
 }
 
-static int list(int netns, mnl_cb_t each, void (*again)(void *), void *context, struct hf_error *err)
+static int list(
+	int netns, mnl_cb_t each, void (*again)(void *), void *context, struct hf_error *err)
 {
 	char buf[NLMSG_SPACE(sizeof(struct ifaddrmsg))] __attribute__((aligned(8))) = {0};
 	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_ROUTE, err);
@@ -127,8 +128,8 @@ static int look(const struct nlmsghdr *header, void *context)
 	attr = find_local(header);
 	if (msg->ifa_family == AF_INET6 && attr && mnl_attr_get_payload_len(attr) == 16 &&
 		memcmp(mnl_attr_get_payload(attr), wanted->ip, 16) == 0)
-		wanted->tentative = msg->ifa_flags & IFA_F_TENTATIVE &&
-				    !(msg->ifa_flags & IFA_F_DADFAILED);
+		wanted->tentative =
+			msg->ifa_flags & IFA_F_TENTATIVE && !(msg->ifa_flags & IFA_F_DADFAILED);
 	return MNL_CB_OK;
 }
 

@@ -64,7 +64,6 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     work = tmp_path_factory.mktemp("hosts")
     with Hosts(work) as hosts:
         podman.prepare(hosts, podman.make_image(work / "image.tar"))
-        hosts.keep_addresses()
         yield hosts
 
 

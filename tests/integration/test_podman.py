@@ -185,8 +185,11 @@ def test_peers_of_every_kind(
 def test_another_host_behind_a_router(
     routed: Hosts, holdfast_mode: Mode, runtime: Runtime
 ) -> None:
+    """podman would have what the container sends first leave under the other host's address; and
+    published ports are another translation there until the container runs."""
     with PodmanServer(routed, holdfast_mode, runtime) as server, Peers(server) as peers:
         peers.add("remote", routed.peer, server.targets())
+        peers.add("published", routed.peer, server.published())
         peers.start()
         other_host(server)
         peers.finish()

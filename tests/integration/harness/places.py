@@ -121,7 +121,7 @@ class HostServer(OciServer):
             return self.restore()
         before, self.host = self.host, self.hosts.other(self.host)
         if self.mode.plugin:
-            podman.lock(before, self.host, self.images)
+            podman.lock(self.host, self.images)
         self.net.down(before)
         self.hosts.move(self.host)
         self.net.up(self.host)

@@ -32,10 +32,10 @@ from .hosts import (
     address6,
 )
 from .mode import Mode
-from .net import Netns, nft_tables
+from .net import Netns
 from .oci import Runtime
 from .proc import Done
-from .programs import program
+from .programs import builddir, program
 
 IMAGE, NETWORK = "localhost/holdfast-test", "hfnet"
 PORT, PUBLISHED = 7000, 8000
@@ -78,19 +78,18 @@ def prepare(hosts: Hosts, image: Path) -> None:
         podman(host, "network", "create", *subnets, NETWORK).check()
 
 
-def lock(before: Host, host: Host, images: object) -> None:
+def holdfast(host: Host, *words: object) -> Done:
+    return host.run(builddir() / "holdfast", *words).check()
+
+
+def lock(host: Host, images: object) -> None:
     """On a host where nothing of the checkpoint's container is yet."""
-    for family, name in nft_tables(before.ns):
-        if "holdfast" in name:
-            text = before.ns.run("nft", "list", "table", family, name).check().output
-            host.ns.run("nft", text).check()
+    holdfast(host, "lock", images)
 
 
 def unlock(host: Host, images: object) -> None:
     """On the host where it was, when the container runs on another one."""
-    for family, name in nft_tables(host.ns):
-        if "holdfast" in name:
-            host.ns.run("nft", "delete", "table", family, name).check()
+    holdfast(host, "unlock", images)
 
 
 @dataclass
@@ -209,7 +208,7 @@ class PodmanServer(Closing):
         """From here, where there is an archive of it, to another host."""
         self.copy(host)
         if self.mode.plugin:
-            lock(self.host, host, self.archive)
+            lock(host, self.archive)
         self.hosts.move(host)
         self.remove()
         before, self.host = self.host, host
