@@ -164,6 +164,16 @@ struct hf_pending {
 	struct hf_endpoint peer;
 };
 
+/*
+ * The addresses of a connection, or of a listener (no peer), on the other side of the host's
+ * address translation: what its packets look like to the host where they are not translated.
+ */
+struct hf_alias {
+	enum hf_family family;
+	struct hf_endpoint local;
+	struct hf_endpoint peer; /* all 0: new connections to `local` */
+};
+
 /* "ESTABLISHED" and so on, the names of RFC 9293; "UNKNOWN" for a number that is no state. */
 const char *hf_tcp_state_name(unsigned int state);
 

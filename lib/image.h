@@ -30,6 +30,7 @@
 #define HF_MAX_CONNS     (1u << 20) /* sockets in any state */
 #define HF_MAX_PENDING   65536u
 #define HF_MAX_ADDRESSES 1024u
+#define HF_MAX_ALIASES   (1u << 16)
 #define HF_MAX_HOLDERS   65536u
 #define HF_MAX_OPTIONS   128u       /* of one socket */
 #define HF_MAX_RECORD    (4u << 20) /* bytes of one encoded message */
@@ -48,6 +49,8 @@ struct hf_image {
 	 */
 	struct hf_address *addresses;
 	uint32_t n_addresses;
+	struct hf_alias *aliases; /* owned */
+	uint32_t n_aliases;
 	struct hf_conn *conns; /* sockets in any state; owned, with what they own */
 	uint32_t n_conns;
 	uint64_t queue_bytes; /* of all sockets together */
@@ -75,9 +78,9 @@ struct hf_image_writer {
 };
 
 /*
- * Starts an image. Of `image` it uses id, created, writer, netns_shared, addresses, the pending
- * connections and n_conns; conns may be NULL. -EBADMSG for a header that a reader would refuse,
- * -ENOMEM, or what write() returned.
+ * Starts an image. Of `image` it uses id, created, writer, netns_shared, addresses, aliases, the
+ * pending connections and n_conns; conns may be NULL. -EBADMSG for a header that a reader would
+ * refuse, -ENOMEM, or what write() returned.
  */
 int hf_image_write_header(struct hf_image_writer *writer, const struct hf_output *out,
 	const struct hf_image *image, struct hf_error *err);

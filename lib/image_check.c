@@ -48,6 +48,20 @@ static int check_address(const struct hf_address *address, struct hf_error *err)
 	return 0;
 }
 
+static int check_alias(const struct hf_alias *alias, struct hf_error *err)
+{
+	static const uint8_t none[16];
+	int ret = hf_check_family(alias->family, err);
+
+	if (ret == 0 && alias->peer.port)
+		return hf_check_connected(alias->family, &alias->local, &alias->peer, err);
+	if (ret == 0 && alias->local.port == 0)
+		ret = bad(err, "local", "the port is 0");
+	if (ret == 0 && memcmp(alias->local.ip, none, sizeof(none)) == 0)
+		ret = bad(err, "local", "is unspecified");
+	return ret;
+}
+
 int hf_image_check_header(const struct hf_image *image, uint32_t n_conns, struct hf_error *err)
 {
 	static const uint8_t no_id[HF_ID_SIZE];
@@ -75,6 +89,14 @@ int hf_image_check_header(const struct hf_image *image, uint32_t n_conns, struct
 		ret = check_address(&image->addresses[i], err);
 		if (ret < 0)
 			return hf_error_context(err, ret, "address %u", i + 1);
+	}
+	if (image->n_aliases > HF_MAX_ALIASES)
+		return hf_error_set(err, -EBADMSG, "aliases: %u, but an image holds at most %u",
+			image->n_aliases, HF_MAX_ALIASES);
+	for (uint32_t i = 0; i < image->n_aliases; i++) {
+		ret = check_alias(&image->aliases[i], err);
+		if (ret < 0)
+			return hf_error_context(err, ret, "alias %u", i + 1);
 	}
 	return 0;
 }

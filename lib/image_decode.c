@@ -93,6 +93,38 @@ static int get_netns_addresses(
 	return 0;
 }
 
+static int get_alias(const Holdfast__Alias *from, struct hf_alias *to, struct hf_error *err)
+{
+	int ret;
+
+	if (hf_has_unknown_fields(&from->base))
+		return bad(err, "content", "has a field that this version does not know");
+	ret = get_family(from->family, &to->family, err);
+	if (ret == 0)
+		ret = get_endpoint(from->local, to->family, &to->local, "local", err);
+	if (ret == 0 && from->peer)
+		ret = get_endpoint(from->peer, to->family, &to->peer, "peer", err);
+	if (ret == 0 && from->peer && to->peer.port == 0)
+		ret = bad(err, "peer", "the port is 0");
+	return ret;
+}
+
+static int get_aliases(const Holdfast__Header *from, struct hf_image *image, struct hf_error *err)
+{
+	if (from->n_aliases > HF_MAX_ALIASES)
+		return bad(err, "aliases", "too many");
+	image->aliases = calloc(from->n_aliases + 1, sizeof(*image->aliases));
+	if (!image->aliases)
+		return hf_error_sys(err, -ENOMEM, "cannot read the aliases");
+	for (size_t i = 0; i < from->n_aliases; i++) {
+		int ret = get_alias(from->aliases[i], &image->aliases[image->n_aliases++], err);
+
+		if (ret < 0)
+			return hf_error_context(err, ret, "alias %zu", i + 1);
+	}
+	return 0;
+}
+
 int hf_decode_header(const Holdfast__Header *from, struct hf_image *image, struct hf_error *err)
 {
 	int ret;
@@ -108,6 +140,8 @@ int hf_decode_header(const Holdfast__Header *from, struct hf_image *image, struc
 	ret = get_all_pending(from, image, err);
 	if (ret == 0)
 		ret = get_netns_addresses(from, image, err);
+	if (ret == 0)
+		ret = get_aliases(from, image, err);
 	return ret < 0 ? ret : hf_image_check_header(image, from->sockets, err);
 }
 

@@ -291,5 +291,6 @@ void hf_image_clear(struct hf_image *image)
 	free(image->conns);
 	free(image->pending);
 	free(image->addresses);
+	free(image->aliases);
 	memset(image, 0, sizeof(*image));
 }

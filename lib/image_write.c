@@ -81,6 +81,25 @@ static void set_pending(struct pending_message *to, const struct hf_pending *fro
 	to->pending.peer = &to->peer;
 }
 
+/* The same of an alias. */
+struct alias_message {
+	Holdfast__Alias alias;
+	Holdfast__Endpoint local;
+	Holdfast__Endpoint peer;
+};
+
+static void set_alias(struct alias_message *to, const struct hf_alias *from)
+{
+	holdfast__alias__init(&to->alias);
+	to->alias.family = from->family;
+	set_endpoint(&to->local, from->family, &from->local);
+	to->alias.local = &to->local;
+	if (!from->peer.port)
+		return;
+	set_endpoint(&to->peer, from->family, &from->peer);
+	to->alias.peer = &to->peer;
+}
+
 static int put_header(
 	struct hf_image_writer *writer, const struct hf_image *image, struct hf_error *err)
 {
@@ -90,8 +109,11 @@ static int put_header(
 	hf_autofree Holdfast__Pending **pointers = calloc(image->n_pending + 1, sizeof(*pointers));
 	hf_autofree ProtobufCBinaryData *addresses =
 		calloc(image->n_addresses + 1, sizeof(*addresses));
+	hf_autofree struct alias_message *aliases = calloc(image->n_aliases + 1, sizeof(*aliases));
+	hf_autofree Holdfast__Alias **to_aliases =
+		calloc(image->n_aliases + 1, sizeof(*to_aliases));
 
-	if (!messages || !pointers || !addresses)
+	if (!messages || !pointers || !addresses || !aliases || !to_aliases)
 		return hf_error_sys(err, -ENOMEM, "cannot write %s", HF_IMAGE_NAME);
 	for (uint32_t i = 0; i < image->n_pending; i++) {
 		set_pending(&messages[i], &image->pending[i]);
@@ -100,6 +122,10 @@ static int put_header(
 	for (uint32_t i = 0; i < image->n_addresses; i++) {
 		addresses[i].data = image->addresses[i].ip;
 		addresses[i].len = image->addresses[i].family == HF_FAMILY_IPV4 ? 4 : 16;
+	}
+	for (uint32_t i = 0; i < image->n_aliases; i++) {
+		set_alias(&aliases[i], &image->aliases[i]);
+		to_aliases[i] = &aliases[i].alias;
 	}
 	header.id.data = (uint8_t *)image->id;
 	header.id.len = sizeof(image->id);
@@ -111,6 +137,8 @@ static int put_header(
 	header.pending = pointers;
 	header.n_addresses = image->n_addresses;
 	header.addresses = addresses;
+	header.n_aliases = image->n_aliases;
+	header.aliases = to_aliases;
 	return put_message(writer, &header.base, err);
 }
 

@@ -108,10 +108,26 @@ static int take(struct hf_lock_keylists *lists, const struct hf_conn *conn,
 	return row && row->connected ? take_conn(lists, conn) : 0;
 }
 
+/* Translation is the host's. */
+static int take_alias(struct hf_lock_keylists *lists, const struct hf_alias *alias)
+{
+	const struct hf_conn conn = {
+		.family = alias->family, .local = alias->local, .peer = alias->peer};
+	bool v4 = hf_endpoint_ipv4(alias->family, &alias->local) != NULL;
+
+	if (alias->peer.port)
+		return take_conn(lists, &conn);
+	return take_listener_at(lists, v4 ? HF_SET_LISTEN4 : HF_SET_LISTEN6, alias->family,
+		alias->local.ip, alias->local.port);
+}
+
 int hf_lock_keys_take(
 	struct hf_lock_keylists *lists, const struct hf_image *image, enum hf_lock_place place)
 {
 	int ret = 0;
+
+	for (uint32_t i = 0; place == HF_LOCK_HOST && i < image->n_aliases && ret == 0; i++)
+		ret = take_alias(lists, &image->aliases[i]);
 
 	for (uint32_t i = 0; i < image->n_conns && ret == 0; i++)
 		ret = take(lists, &image->conns[i], image, place);

@@ -48,7 +48,7 @@ static const struct fields {
 };
 
 /* Devices that the packets of a chain leave by and that are not its business. */
-enum spared { SPARES_NONE, SPARES_LOOPBACK, SPARES_BRIDGES };
+enum spared { SPARES_NONE = 0, SPARES_LOOPBACK = 1, SPARES_BRIDGES = 2 };
 
 /* The chains of a lock, and which packets they see. NF_BR_* has the numbers of NF_INET_*. */
 static const struct chain {
@@ -57,13 +57,14 @@ static const struct chain {
 	const char *name;
 	uint32_t hook;
 	unsigned int directions;
-	enum spared spared;
+	unsigned int spared;
 } chains[] = {
 	{HF_LOCK_NETNS, HF_LOCK_INET, "input", NF_INET_LOCAL_IN, IN, SPARES_NONE},
 	{HF_LOCK_NETNS, HF_LOCK_INET, "output", NF_INET_LOCAL_OUT, OUT, SPARES_LOOPBACK},
 	{HF_LOCK_HOST, HF_LOCK_INET, "input", NF_INET_LOCAL_IN, IN | OUT, SPARES_NONE},
 	{HF_LOCK_HOST, HF_LOCK_INET, "forward", NF_INET_FORWARD, IN | OUT, SPARES_NONE},
-	{HF_LOCK_HOST, HF_LOCK_INET, "output", NF_INET_LOCAL_OUT, IN | OUT, SPARES_BRIDGES},
+	{HF_LOCK_HOST, HF_LOCK_INET, "output", NF_INET_LOCAL_OUT, IN | OUT,
+		SPARES_LOOPBACK | SPARES_BRIDGES},
 	{HF_LOCK_HOST, HF_LOCK_BRIDGE, "forward", NF_INET_FORWARD, IN | OUT, SPARES_NONE},
 	{HF_LOCK_HOST, HF_LOCK_BRIDGE, "output", NF_INET_LOCAL_OUT, IN | OUT, SPARES_NONE},
 };
@@ -76,13 +77,13 @@ static void add_mark_rule(struct hf_nft *nft, const char *chain, uint32_t mark, 
 	hf_nft_rule_end(&rule, verdict);
 }
 
-static void add_spared(struct hf_nft *nft, const struct chain *chain)
+static void add_spared(struct hf_nft *nft, const struct chain *chain, enum spared which)
 {
 	const uint16_t loopback = ARPHRD_LOOPBACK;
 	const char bridge[IFNAMSIZ] = "bridge";
 	struct hf_nft_rule rule = hf_nft_rule_begin(nft, chain->name);
 
-	if (chain->spared == SPARES_LOOPBACK)
+	if (which == SPARES_LOOPBACK)
 		hf_nft_match_meta(&rule, NFT_META_OIFTYPE, &loopback, sizeof(loopback));
 	else
 		hf_nft_match_meta(&rule, NFT_META_OIFKIND, bridge, sizeof(bridge));
@@ -124,16 +125,36 @@ static void add_chain(struct hf_nft *nft, const struct hf_lock *lock, const stru
 	add_mark_rule(nft, chain->name, HF_MARK_CRIU, NF_ACCEPT);
 	if (chain->hook == NF_INET_LOCAL_OUT)
 		add_mark_rule(nft, chain->name, HF_MARK_MUTE, NF_DROP);
-	if (chain->spared != SPARES_NONE && !(chain->spared == SPARES_BRIDGES && lock->no_bridge))
-		add_spared(nft, chain);
+	/* New connections are held at once: where a connection is tracked before it is translated,
+	 * it stays untranslated. */
+	for (int kind = 0; kind < HF_LOCK_SETS; kind++)
+		if (lists->of[kind].n && !hf_lock_sets[kind].pair && chain->directions & IN)
+			add_drop_rule(nft, chain, kind, IN);
+	if (chain->spared & SPARES_LOOPBACK)
+		add_spared(nft, chain, SPARES_LOOPBACK);
+	if (chain->spared & SPARES_BRIDGES && !lock->no_bridge)
+		add_spared(nft, chain, SPARES_BRIDGES);
 	for (int kind = 0; kind < HF_LOCK_SETS; kind++) {
-		if (lists->of[kind].n == 0)
+		if (lists->of[kind].n == 0 || !hf_lock_sets[kind].pair)
 			continue;
 		if (chain->directions & IN)
 			add_drop_rule(nft, chain, kind, IN);
-		if (chain->directions & OUT && hf_lock_sets[kind].pair)
+		if (chain->directions & OUT)
 			add_drop_rule(nft, chain, kind, OUT);
 	}
+}
+
+/*
+ * Connection tracking goes on as long as some rule asks for it. When the last one goes with the
+ * container's published ports and comes back with them, the kernel does not trust the windows that
+ * it knows (nf_ct_tcp_fixup()), and takes packets for invalid, which are then not translated.
+ */
+static void add_tracking(struct hf_nft *nft)
+{
+	struct hf_nft_rule rule = hf_nft_rule_begin(nft, "input");
+
+	hf_nft_match_ct_mark(&rule, HF_MARK);
+	hf_nft_rule_end(&rule, NF_ACCEPT);
 }
 
 static void add_table(struct hf_nft *nft, const struct hf_lock *lock, enum hf_lock_table table,
@@ -149,6 +170,8 @@ static void add_table(struct hf_nft *nft, const struct hf_lock *lock, enum hf_lo
 	for (size_t i = 0; i < sizeof(chains) / sizeof(chains[0]); i++)
 		if (chains[i].place == lock->place && chains[i].table == table)
 			add_chain(nft, lock, &chains[i], lists);
+	if (lock->place == HF_LOCK_HOST && table == HF_LOCK_INET && lock->image->n_aliases)
+		add_tracking(nft);
 }
 
 int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct hf_error *err)

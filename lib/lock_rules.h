@@ -19,10 +19,11 @@
  *
  * On the host the same, but the elements expire; port4 and port6 are empty, since other programs
  * listen there; and the packets are those of the way to the namespace:
- *   chains  input             to a published port, or where the way to the namespace is gone
+ *   chains  input             to a published port (aliases of the image) whose translation is
+ *                             gone with the container, or where the way to it is gone
  *           forward           from and to other hosts, both directions
- *           output            of peers on this host. Not to a bridge, for the reason above: that
- *                             is held in the table
+ *           output            of peers on this host. Not on the loopback device, for the reason
+ *                             above, nor to a bridge: that is held in the table
  *   `bridge holdfast-<id>`    whose output chain drops what the sender thinks is sent, and whose
  *                             forward chain holds peers on the same bridge
  *

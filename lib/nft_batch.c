@@ -350,6 +350,17 @@ void hf_nft_match_meta(struct hf_nft_rule *rule, uint32_t key, const void *value
 	compare(rule, value, len);
 }
 
+void hf_nft_match_ct_mark(struct hf_nft_rule *rule, uint32_t mark)
+{
+	struct nftnl_expr *expr = expression(rule, "ct");
+
+	if (!expr)
+		return;
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_KEY, NFT_CT_MARK);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	compare(rule, &mark, sizeof(mark));
+}
+
 static void load_payload(struct hf_nft_rule *rule, const struct hf_nft_field *field, uint32_t reg)
 {
 	struct nftnl_expr *expr = expression(rule, "payload");

@@ -80,6 +80,8 @@ struct hf_nft_rule {
 };
 struct hf_nft_rule hf_nft_rule_begin(struct hf_nft *nft, const char *chain);
 void hf_nft_match_meta(struct hf_nft_rule *rule, uint32_t key, const void *value, uint32_t len);
+/* The mark of its connection, by connection tracking. */
+void hf_nft_match_ct_mark(struct hf_nft_rule *rule, uint32_t mark);
 void hf_nft_match_bits(
 	struct hf_nft_rule *rule, const struct hf_nft_field *byte, uint8_t mask, uint8_t value);
 /* Up to four fields, or fewer where one has no length. */

@@ -7,13 +7,17 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <criu/criu-plugin.h>
 
 #include "config.h"
+#include "lib/cleanup.h"
 #include "plugin/dump.h"
 #include "plugin/log.h"
 #include "plugin/restore.h"
+#include "sys/bundle.h"
 #include "sys/config_file.h"
 #include "sys/kernel_check.h"
 
@@ -40,10 +44,29 @@ static int init_dump(void)
 	return hf_kernel_check(&err) < 0 ? fail("dump refused", &err) : 0;
 }
 
+/* What the container's own annotation says goes before the configuration of the host. */
+static int apply_annotation(struct hf_config *config, struct hf_error *err)
+{
+	hf_autofree struct hf_oci_config *oci = calloc(1, sizeof(*oci));
+	hf_autofree char *bundle = NULL;
+	int ret = oci ? hf_bundle_of_runtime(getppid(), &bundle, err)
+		      : hf_error_sys(err, -ENOMEM, "cannot look for annotations");
+
+	if (ret == 1)
+		ret = hf_bundle_config(bundle, oci, err);
+	if (ret == 0 && bundle && oci->has_unreachable)
+		config->on_unreachable = oci->on_unreachable;
+	return ret;
+}
+
 static int init_restore(void)
 {
 	struct hf_error err = HF_ERROR_INIT;
-	int ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &the.config, &err);
+	int ret = apply_annotation(&the.config, &err);
+
+	if (ret < 0)
+		return fail("restore refused", &err);
+	ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &the.config, &err);
 
 	if (ret == -ENOENT) {
 		hf_log_info("no %s in this checkpoint: nothing to restore", HF_IMAGE_NAME);
@@ -117,6 +140,9 @@ static void warn_of_closed(const struct hf_restore *restore)
 		restore->n_closed);
 	for (uint32_t i = 0; i < restore->n_closed && i < HF_CLOSED_NAMED; i++)
 		hf_log_warn("  %s", restore->closed[i]);
+	if (restore->is_copy)
+		hf_log_warn("their peers were not told: the original is in use in another network "
+			    "namespace of this host");
 }
 
 static void warn_of_options(const struct hf_sockopt_report *report)
@@ -142,6 +168,9 @@ static int resume_devices_late(int pid)
 						   "correct this and try again",
 			&err);
 	warn_of_closed(&the.restore);
+	if (the.restore.tracking.code)
+		hf_log_warn(
+			"this host was not told of the connections: %s", the.restore.tracking.text);
 	warn_of_options(&the.restore.options.report);
 	hf_log_info("restored %u connections (%u by CRIU), %llu bytes; microseconds: lock %llu, "
 		    "restore %llu, resume %llu",
@@ -176,12 +205,26 @@ static void end_dump(int result)
 		fail("commit", &err);
 }
 
+static void end_restore(void)
+{
+	struct hf_error err = HF_ERROR_INIT;
+	int n = hf_restore_spare_original(&the.restore, &err);
+
+	if (n < 0)
+		fail("the lock on this host is kept", &err);
+	else if (n > 0)
+		hf_log_warn("%d connections of this checkpoint are in use in another network "
+			    "namespace of this host: its lock here has been removed",
+			n);
+	hf_restore_clear(&the.restore);
+}
+
 static void fini(int stage, int result)
 {
 	if (stage == CR_PLUGIN_STAGE__DUMP)
 		end_dump(result);
 	if (the.has_restore)
-		hf_restore_clear(&the.restore);
+		end_restore();
 	the.has_restore = false;
 }
 

@@ -13,6 +13,7 @@
 #include "plugin/guardian.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
+#include "sys/conntrack.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
@@ -30,6 +31,7 @@ static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 
 	if (ret < 0)
 		return ret;
+	hf_netns_inode(netns, &restore->netns_inode, NULL);
 	restore->locked = true;
 	restore->lock_was_there = ret == HF_LOCK_THERE;
 	restore->lock_us = hf_now_us() - start;
@@ -82,8 +84,11 @@ static int prepare_locks(struct hf_restore *restore, struct hf_error *err)
 	if (ret >= 0 && !restore->image.netns_shared)
 		ret = hf_net_lock_host(restore->host, &restore->image, "restore",
 			restore->config.lock_timeout_s, err);
+	restore->host_locked = ret == HF_LOCK_TAKEN && !restore->image.netns_shared;
 	if (ret >= 0 && netns >= 0)
 		ret = lock(restore, netns, err);
+	if (ret < 0 && restore->host_locked)
+		hf_net_unlock_host(restore->host, restore->image.id, NULL);
 	return ret < 0 ? ret : 0;
 }
 
@@ -157,7 +162,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 		.socks = target->socks,
 		.tree = &target->tree,
 		.netns = target->netns,
-		.host = target->restore->host};
+		.host = target->restore->host,
+		.kicked = target->restore->config.kick ? target->restore->image.conns : NULL};
 
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
@@ -247,10 +253,17 @@ static void reset_pending(struct target *target)
 	}
 }
 
+/* Not in the name of an original that runs on: it would be reset. */
 static void tell_unreachable(struct target *target)
 {
-	const struct hf_image *image = &target->restore->image;
+	struct hf_restore *restore = target->restore;
+	const struct hf_image *image = &restore->image;
 
+	if (restore->n_closed == 0)
+		return;
+	restore->is_copy = hf_tuples_live_elsewhere(restore->netns_inode, image, NULL) > 0;
+	if (restore->is_copy)
+		return;
 	for (uint32_t i = 0; i < image->n_conns; i++)
 		if (target->closed[i])
 			hf_unreachable_tell(&target->raw, &image->conns[i]);
@@ -306,6 +319,9 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 		ret = hf_tuples_clear(target->netns, &restore->image, err);
 	if (ret == 0)
 		ret = rebuild_all(target, err);
+	/* Most hosts do not need it: a failure is not one of the restore. */
+	if (ret == 0 && !restore->image.netns_shared)
+		hf_conntrack_tell(restore->host, &restore->image, &restore->tracking);
 	/* From here on the application goes on, even if we do not. */
 	if (ret == 0)
 		ret = hf_guardian_unlock(&target->guardian, err);
@@ -359,6 +375,18 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	hf_tree_clear(&target.tree);
 	hf_queues_clear(&target.queues);
 	return ret;
+}
+
+int hf_restore_spare_original(struct hf_restore *restore, struct hf_error *err)
+{
+	int n, ret = 0;
+
+	if (!restore->host_locked || restore->unlocked)
+		return 0;
+	n = hf_tuples_live_elsewhere(restore->netns_inode, &restore->image, err);
+	if (n > 0)
+		ret = hf_net_unlock_host(restore->host, restore->image.id, err);
+	return ret < 0 ? ret : n;
 }
 
 void hf_restore_clear(struct hf_restore *restore)

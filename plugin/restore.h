@@ -24,13 +24,17 @@ struct hf_restore {
 	struct hf_image image;
 	int file;                              /* the image, open */
 	int host;                              /* network namespace of CRIU itself, -1: not open */
+	uint64_t netns_inode;                  /* of the target, once it is known */
+	bool host_locked;                      /* the lock on the host is this restore's own */
 	bool locked;                           /* the lock is in the target's network namespace */
 	bool unlocked;                         /* the application goes on, whatever comes */
 	bool lock_was_there;                   /* since the dump */
 	struct hf_sock_options_writer options; /* whose report says what could not be set */
+	struct hf_error tracking;              /* why the host was not told of the connections */
 	uint32_t n_closed;                     /* that could not be had here, see on-unreachable */
 	char closed[HF_CLOSED_NAMED][HF_CONN_TEXT]; /* the first of them */
-	uint32_t n_kept;                            /* connections that CRIU had restored itself */
+	bool is_copy;    /* their peers were not told: the original runs on, on this host */
+	uint32_t n_kept; /* connections that CRIU had restored itself */
 	uint64_t lock_us, rebuild_us, resume_us;
 };
 
@@ -49,6 +53,14 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, const struct h
  * all others go on.
  */
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err);
+
+/*
+ * At the end of a restore that has failed: was it one of a copy, while the original runs on in
+ * another network namespace of this host? The lock on the host, kept for another try, would cut
+ * that off; so it is removed, if this restore took it. Returns how many connections the original
+ * has in use, or a negative errno.
+ */
+int hf_restore_spare_original(struct hf_restore *restore, struct hf_error *err);
 
 void hf_restore_clear(struct hf_restore *restore);
 

@@ -80,27 +80,69 @@ static void restart(void *context)
 	list->n = 0;
 }
 
-int hf_net_addresses(
-	int netns, uint32_t most, struct hf_address **addresses, uint32_t *n, struct hf_error *err)
+static int list(
+	int netns, mnl_cb_t each, void (*again)(void *), void *context, struct hf_error *err)
 {
 	char buf[NLMSG_SPACE(sizeof(struct ifaddrmsg))] __attribute__((aligned(8))) = {0};
 	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_ROUTE, err);
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buf);
-	struct list list = {.most = most};
-	int ret;
+	int ret = sock;
 
-	if (sock < 0)
-		return sock;
 	header->nlmsg_type = RTM_GETADDR;
 	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	header->nlmsg_seq = 1;
 	mnl_nlmsg_put_extra_header(header, sizeof(struct ifaddrmsg));
-	ret = hf_netlink_dump(sock, header, take, restart, &list, err);
+	if (ret >= 0)
+		ret = hf_netlink_dump(sock, header, each, again, context, err);
+	return ret < 0 ? hf_error_context(err, ret, "cannot list the addresses") : 0;
+}
+
+int hf_net_addresses(
+	int netns, uint32_t most, struct hf_address **addresses, uint32_t *n, struct hf_error *err)
+{
+	struct list found = {.most = most};
+	int ret = list(netns, take, restart, &found, err);
+
 	if (ret < 0) {
-		free(list.all);
-		return hf_error_context(err, ret, "cannot list the addresses");
+		free(found.all);
+		return ret;
 	}
-	*addresses = list.all;
-	*n = list.n;
+	*addresses = found.all;
+	*n = found.n;
 	return 0;
+}
+
+struct wanted {
+	const uint8_t *ip;
+	bool tentative;
+};
+
+static int look(const struct nlmsghdr *header, void *context)
+{
+	const struct ifaddrmsg *msg = mnl_nlmsg_get_payload(header);
+	struct wanted *wanted = context;
+	const struct nlattr *attr;
+
+	if (header->nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(header) < sizeof(*msg))
+		return MNL_CB_OK;
+	attr = find_local(header);
+	if (msg->ifa_family == AF_INET6 && attr && mnl_attr_get_payload_len(attr) == 16 &&
+		memcmp(mnl_attr_get_payload(attr), wanted->ip, 16) == 0)
+		wanted->tentative =
+			msg->ifa_flags & IFA_F_TENTATIVE && !(msg->ifa_flags & IFA_F_DADFAILED);
+	return MNL_CB_OK;
+}
+
+static void look_again(void *context)
+{
+	struct wanted *wanted = context;
+
+	wanted->tentative = false;
+}
+
+bool hf_net_address_tentative(int netns, const uint8_t ip[16])
+{
+	struct wanted wanted = {.ip = ip};
+
+	return list(netns, look, look_again, &wanted, NULL) == 0 && wanted.tentative;
 }

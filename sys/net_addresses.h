@@ -3,6 +3,7 @@
 #define HF_SYS_NET_ADDRESSES_H
 
 /* The addresses of a network namespace, by rtnetlink(7). */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/conn.h"
@@ -14,5 +15,11 @@
  */
 int hf_net_addresses(
 	int netns, uint32_t most, struct hf_address **addresses, uint32_t *n, struct hf_error *err);
+
+/*
+ * Whether an IPv6 address is there that may not be used yet, since the kernel still asks whether
+ * another host has it (RFC 4862 section 5.4).
+ */
+bool hf_net_address_tentative(int netns, const uint8_t ip[16]);
 
 #endif

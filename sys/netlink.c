@@ -140,6 +140,28 @@ int hf_netlink_batch(int sock, const struct hf_batch *batch)
 	return ret;
 }
 
+int hf_netlink_each(int sock, const struct hf_batch *batch,
+	void (*each)(const struct nlmsghdr *, void *), void *context)
+{
+	hf_autofree char *buf = malloc(RECEIVE_SIZE);
+	int ret = buf ? send_all(sock, batch->data, batch->len) : -ENOMEM;
+
+	while (ret == 0) {
+		ssize_t n = receive(sock, buf, RECEIVE_SIZE);
+		int left = (int)n;
+
+		if (n < 0)
+			return (int)n;
+		for (struct nlmsghdr *at = (struct nlmsghdr *)buf; mnl_nlmsg_ok(at, left);
+			at = mnl_nlmsg_next(at, &left)) {
+			each(at, context);
+			if (at->nlmsg_type == NLMSG_ERROR && at->nlmsg_seq == batch->last_seq)
+				return 0;
+		}
+	}
+	return ret;
+}
+
 static int on_error(const struct nlmsghdr *header, void *context)
 {
 	const struct nlmsgerr *answer = mnl_nlmsg_get_payload(header);

@@ -32,4 +32,13 @@ int hf_netlink_batch(int sock, const struct hf_batch *batch);
 int hf_netlink_dump(int sock, const struct nlmsghdr *request, mnl_cb_t each,
 	void (*restart)(void *), void *context, struct hf_error *err);
 
+/*
+ * Sends requests in one message, numbered up to batch->last_seq, each of which asks for an
+ * acknowledgement. Calls `each` for all that the kernel answers, acknowledgements and errors
+ * (NLMSG_ERROR) too. Returns 0 when the last was acknowledged, or a negative errno: -ENOBUFS where
+ * answers were lost. No text.
+ */
+int hf_netlink_each(int sock, const struct hf_batch *batch,
+	void (*each)(const struct nlmsghdr *, void *), void *context);
+
 #endif

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "sys/address.h"
+#include "sys/net_addresses.h"
+#include "sys/sockopt_int.h"
 #include "sys/tcp_steps.h"
 
 #define MAX_USER_MSS   32767 /* kernel MAX_TCP_WINDOW: what TCP_MAXSEG accepts */
@@ -49,14 +51,41 @@ static bool is_bound(const struct hf_steps *steps)
 	       memcmp(&now, &wanted, sizeof(now)) == 0;
 }
 
+/*
+ * An IPv6 address of a network that was just made may not be bound to for a second or two. To wait
+ * would keep all connections: this one waits alone, since the kernel takes no packets for the
+ * address until it is sure of it.
+ */
+static int bind_tentative(const struct hf_steps *steps, const struct sockaddr *local, socklen_t len)
+{
+	int was = 0, ret;
+
+	if (steps->conn->family != HF_FAMILY_IPV6 ||
+		!hf_net_address_tentative(steps->tools->raw->netns, steps->conn->local.ip))
+		return -EADDRNOTAVAIL;
+	ret = hf_get_int(steps->sock, IPPROTO_IP, IP_FREEBIND, &was);
+	if (ret == 0)
+		ret = hf_set_int(steps->sock, IPPROTO_IP, IP_FREEBIND, 1);
+	if (ret < 0)
+		return ret;
+	ret = bind(steps->sock, local, len) < 0 ? -errno : 0;
+	hf_set_int(steps->sock, IPPROTO_IP, IP_FREEBIND, was);
+	return ret;
+}
+
 static void bind_local(struct hf_steps *steps)
 {
 	struct sockaddr_storage local;
 	socklen_t len = hf_address_make(&local, steps->conn->family, &steps->conn->local);
+	int ret;
 
-	if (steps->ret == 0 && !is_bound(steps))
-		hf_steps_note(steps, "bind to the local address",
-			bind(steps->sock, (struct sockaddr *)&local, len));
+	if (steps->ret < 0 || is_bound(steps))
+		return;
+	ret = bind(steps->sock, (struct sockaddr *)&local, len) < 0 ? -errno : 0;
+	if (ret == -EADDRNOTAVAIL)
+		ret = bind_tentative(steps, (struct sockaddr *)&local, len);
+	errno = -ret;
+	hf_steps_note(steps, "bind to the local address", ret);
 }
 
 static bool is_taken(int ret)

@@ -7,6 +7,8 @@
 
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "sys/netns_list.h"
+#include "sys/processes.h"
 
 /* Address family, addresses and ports, without holes: compared as bytes. */
 struct tuple {
@@ -89,6 +91,25 @@ static int clear(int netns, const struct hf_diag_socket *sock)
 int hf_tuples_live(int netns, const struct hf_image *image, struct hf_error *err)
 {
 	return for_each(netns, image, is_live, err);
+}
+
+int hf_tuples_live_elsewhere(uint64_t inode, const struct hf_image *image, struct hf_error *err)
+{
+	struct hf_processes processes = {0};
+	struct hf_netns_list list = {0};
+	int ret = hf_processes_read(&processes, err), sum = 0;
+
+	if (ret == 0)
+		hf_netns_list(&processes, &list, NULL);
+	for (size_t i = 0; i < list.n; i++) {
+		int n = list.all[i].inode == inode ? 0
+						   : hf_tuples_live(list.all[i].fd, image, NULL);
+
+		sum += n > 0 ? n : 0;
+	}
+	hf_netns_list_clear(&list);
+	hf_processes_clear(&processes);
+	return ret < 0 ? ret : sum;
 }
 
 int hf_tuples_clear(int netns, const struct hf_image *image, struct hf_error *err)

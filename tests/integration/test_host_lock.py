@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from harness import checks, proc
-from harness.agent import AgentTask
+from harness.agent import AgentTask, PeerAgent
 from harness.arrangements import Server, make_server
 from harness.bridged import Bridged
 from harness.cases import finish
 from harness.left import holdfast
 from harness.mode import Mode
-from harness.net import HOST, nft_tables
+from harness.net import HOST, Netns, nft_tables
 from harness.peer import Peer
 
 # They never stand still: some retransmission falls into every moment.
@@ -83,6 +83,114 @@ def test_new_namespace(
             assert peer.progress().ok, place
             report = peer.finish()
             assert report.lost == 0, f"{place}: {report.complaints()}"
+
+
+NAT = """
+table inet published {{
+    chain prerouting {{
+        type nat hook prerouting priority dstnat;
+        tcp dport {published} fib daddr type local dnat ip to {v4}:{port};
+        tcp dport {published} fib daddr type local dnat ip6 to [{v6}]:{port};
+    }}
+    chain output {{
+        type nat hook output priority dstnat;
+        tcp dport {published} fib daddr type local dnat ip to {v4}:{port};
+        tcp dport {published} fib daddr type local dnat ip6 to [{v6}]:{port};
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat;
+        ip saddr 127.0.0.0/8 masquerade;
+        ip saddr 10.77.0.0/24 ip daddr {v4} masquerade;
+        ip6 saddr fd77::/64 ip6 daddr {v6} masquerade;
+        ip saddr 10.77.0.0/24 ip daddr 10.78.0.0/24 masquerade;
+    }}
+}}
+"""
+PUBLISHED = 8080
+
+
+def publish(net: Bridged, work: Path) -> None:
+    rules = work / "published.nft"
+    rules.write_text(
+        NAT.format(published=PUBLISHED, v4=net.container.v4, v6=net.container.v6, port=net.PORT)
+    )
+    HOST.run("nft", "-f", rules).check()
+
+
+def published(net: Bridged) -> list[tuple[str, Netns, dict[str, str]]]:
+    """From where, and to which addresses of this host."""
+    uplink, gateway = net.uplink, net.gateway
+    return [
+        ("remote", net.remote, {"v4": f"{uplink.v4}:{PUBLISHED}", "v6": f"[{uplink.v6}]:{PUBLISHED}"}),
+        ("local", HOST, {"v4": f"{uplink.v4}:{PUBLISHED}", "v6": f"[{uplink.v6}]:{PUBLISHED}"}),
+        ("loopback", HOST, {"v4": f"127.0.0.1:{PUBLISHED}"}),
+        ("sibling", net.sibling, {"v4": f"{gateway.v4}:{PUBLISHED}", "v6": f"[{gateway.v6}]:{PUBLISHED}"}),
+    ]
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["rules-go", "rules-stay"])
+def test_published_port(
+    tmp_path: Path, bridged: Bridged, holdfast_mode: Mode, gone: bool
+) -> None:
+    """The translation goes with the container and comes back before it, as podman does it."""
+    HOST.run("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1").check()
+    publish(bridged, tmp_path)
+    with (
+        make_server("criu-external", bridged, tmp_path / "server", holdfast_mode) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        peers = {
+            name: stack.enter_context(Peer(ns, targets, BUSY, patience=30))
+            for name, ns, targets in published(bridged)
+        }
+        server.checkpoint().check()
+        if gone:
+            HOST.run("nft", "delete", "table", "inet", "published").check()
+        bridged.detach(bridged.container)
+        time.sleep(0.3)
+        late = [Peer(ns, targets, ["echo"], patience=30) for _, ns, targets in published(bridged)]
+        time.sleep(0.3)
+        bridged.attach(bridged.container)
+        if gone:
+            publish(bridged, tmp_path)
+        time.sleep(GAP)
+        server.restore().check()
+        for peer in late:
+            finish(stack.enter_context(peer))
+        for name, peer in peers.items():
+            assert peer.progress().ok, name
+            report = peer.finish()
+            assert report.lost == 0, f"{name}: {report.complaints()}"
+    HOST.run("nft", "delete", "table", "inet", "published").check()
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["rules-go", "rules-stay"])
+def test_masqueraded(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode, gone: bool) -> None:
+    """A connection that the container made, with the host's address outside."""
+    publish(bridged, tmp_path)
+    with (
+        AgentTask(bridged.container, tmp_path / "a", holdfast_mode) as a,
+        PeerAgent(bridged.remote, tmp_path / "b") as b,
+    ):
+        b.listen("all", bridged.remote.v4, 7700)
+        a.connect("c", bridged.remote.v4, 7700, streams=(1, 2))
+        b.accept("c", "all", streams=(2, 1))
+        assert b["c"].names()[1][0] == bridged.uplink.v4
+        a.checkpoint().check()
+        b["c"].send(5000)  # and sends it again and again
+        if gone:
+            HOST.run("nft", "delete", "table", "inet", "published").check()
+        bridged.detach(bridged.container)
+        time.sleep(GAP)
+        bridged.attach(bridged.container)
+        if gone:
+            publish(bridged, tmp_path)
+        time.sleep(GAP)
+        a.restore().check()
+        a["c"].recv(5000)
+        a["c"].send(5000)
+        b["c"].recv(5000)
+    HOST.run("nft", "delete", "table", "inet", "published").check()
 
 
 def test_without_it(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode) -> None:

@@ -143,8 +143,15 @@ static void test_host(void **state)
 			.state = HF_TCP_ESTABLISHED,
 			.local = {.ip = {127, 0, 0, 1}, .port = 82},
 			.peer = {.ip = {127, 0, 0, 1}, .port = 83}}};
-	const struct hf_image image = {
-		.id = {1}, .conns = conns, .n_conns = 3, .addresses = addresses, .n_addresses = 3};
+	struct hf_alias aliases[] = {{HF_FAMILY_IPV4, unit_v4(77, 8080), unit_v4(2, 0x6161)},
+		{.family = HF_FAMILY_IPV4, .local = unit_v4(78, 0x7171)}};
+	const struct hf_image image = {.id = {1},
+		.conns = conns,
+		.n_conns = 3,
+		.addresses = addresses,
+		.n_addresses = 3,
+		.aliases = aliases,
+		.n_aliases = 2};
 	struct hf_lock lock = {.place = HF_LOCK_HOST, .image = &image, .timeout_s = 900};
 	struct hf_batch batch = {0};
 
@@ -155,10 +162,13 @@ static void test_host(void **state)
 	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), 2 * 3); /* conn4, listen4, listen6 */
 	assert_true(has_bytes(&batch, (const uint8_t[]){198, 51, 100, 1, 0x51, 0x51}, 6));
 	assert_false(has_bytes(&batch, (const uint8_t[]){127, 0, 0, 1}, 4));
+	assert_true(has_bytes(&batch, (const uint8_t[]){0x61, 0x61, 0, 0}, 4));
+	assert_true(has_bytes(&batch, (const uint8_t[]){0x71, 0x71, 0, 0}, 4));
 	/* 900,000 ms, big-endian */
 	assert_true(has_bytes(&batch, (const uint8_t[]){0, 0, 0, 0, 0, 0x0d, 0xbb, 0xa0}, 8));
-	/* of each chain: marks, the bridge rule of one, both directions of conn4, SYNs */
-	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 5 * 2 + 2 + 1 + 5 * (2 + 2));
+	/* of each chain: marks, what output spares, both directions of conn4, SYNs; and that of
+	 * connection tracking */
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 5 * 2 + 2 + 2 + 5 * (2 + 2) + 1);
 	lock.no_bridge = true;
 	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
 	assert_int_equal(count_nft(&batch, NFT_MSG_NEWTABLE), 1);

@@ -18,7 +18,9 @@ TCP_REPAIR = 19
 SYS_PIDFD_GETFD = 438
 
 # Names of processes that are ours; the guardian's is the plugin's choice of one of these.
-NAMES = ("criu", "crun", "runc", "hf-server", "hf-peer", "hf-agent", "holdfast")
+NAMES = (
+    "criu", "crun", "runc", "hf-server", "hf-peer", "hf-agent", "holdfast", "conmon", "containerd",
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

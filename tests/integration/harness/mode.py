@@ -21,6 +21,10 @@ class Mode:
     def config(self) -> str:
         return "".join(f"{line}\n" for line in (CGROUPS, *self.options))
 
+    @property
+    def plugin(self) -> bool:
+        return any(line.startswith("libdir ") for line in self.options)
+
     def plus(self, *options: str) -> Mode:
         return replace(self, options=self.options + options)
 

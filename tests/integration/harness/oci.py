@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -53,8 +54,11 @@ class OciServer(Closing):
     runtime: Runtime = "crun"
     server_args: Sequence[str] = ()
     hooks: dict[str, Any] | None = None
+    annotations: dict[str, str] | None = None
     env: dict[str, str] = field(default_factory=dict)  # for the runtime
     criu_wrapper: Sequence[object] = ()  # a command that runs the runtime when that runs criu
+    own_netns: bool = False  # made by the runtime, and by CRIU again
+    listen: Sequence[str] = ()  # where not all that the network has
     rounds: int = 0
     id: str = field(default_factory=lambda: f"hf{secrets.token_hex(4)}")
 
@@ -76,9 +80,18 @@ class OciServer(Closing):
         return self.work / "bundle"
 
     def open(self) -> None:
-        args = [*self.net.listen_args(), "--ready-file=/run/ready", *self.server_args]
-        bundle.make(self.bundle, args, self.net.container.path, self.hooks)
+        listen = self.listen or self.net.listen_args()
+        args = [*listen, "--ready-file=/run/ready", *self.server_args]
+        netns = None if self.own_netns else self.net.container.path
+        bundle.make(self.bundle, args, netns, self.hooks, self.annotations)
         self.start()
+
+    def _configured(self) -> AbstractContextManager[None]:
+        """While CRIU runs."""
+        return criu_conf(self.mode)
+
+    def _command(self, words: Sequence[object]) -> Sequence[object]:
+        return words
 
     def _call(
         self, *words: object, timeout: float = 60, stdout: int | None = None
@@ -87,6 +100,7 @@ class OciServer(Closing):
         log = self.work / "runtime.log"
         wrapper = self.criu_wrapper if "checkpoint" in words or "restore" in words else ()
         command = [*wrapper, self.runtime, "--root", self.work / "state", "--log", log, *words]
+        command = list(self._command(command))
         env = {**os.environ, **self.env}
         if stdout is None:
             return proc.run(command, timeout, env=env)
@@ -128,7 +142,7 @@ class OciServer(Closing):
         self.images.mkdir()
         words = ["checkpoint", "--image-path", self.images, "--work-path", self.images]
         words += ["--leave-running"] if leave_running else []
-        with criu_conf(self.mode):
+        with self._configured():
             done = self._call(*words, *extra, self.id, timeout=timeout)
         result = Result(done.rc, read_log(self.images / "dump.log"), done.output, done.seconds)
         if result.ok and not leave_running:
@@ -139,7 +153,7 @@ class OciServer(Closing):
     def restore(self, *, extra: Sequence[str] = (), timeout: float = 120) -> Result:
         words = ["restore", "--detach", "--bundle", self.bundle]
         words += ["--image-path", self.images, "--work-path", self.images]
-        with criu_conf(self.mode), self._output() as output:
+        with self._configured(), self._output() as output:
             done = self._call(*words, *extra, self.id, timeout=timeout, stdout=output)
         self._gather()
         log = read_log(self.images / "restore.log")

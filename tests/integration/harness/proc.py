@@ -129,6 +129,16 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def ns_pids(pid: int) -> list[int]:
+    """Its numbers: ours, then in each pid namespace within ours on the way to its own."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    (line,) = [line for line in status.splitlines() if line.startswith("NSpid:")]
+    return [int(word) for word in line.split()[1:]]
+
+
 def wait_gone(pids: Iterable[int], timeout: float = 10) -> None:
     """Waits until their numbers are free again: a zombie would keep them from a restore.
 

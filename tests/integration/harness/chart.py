@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A picture of small panels with lines, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
+
+WIDTH, HEIGHT = 400, 120  # of a panel's plane
+LEFT, TOP, RIGHT, BOTTOM = 44, 34, 16, 38  # around it
+HEAD = 44  # above all panels
+COLUMNS = 2
+INK, GRID, PAPER = "#333333", "#dddddd", "#ffffff"
+FONT = "font-family='sans-serif' font-size='12'"
+
+
+@dataclass(frozen=True)
+class Series:
+    name: str
+    colour: str
+    width: float
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    series: tuple[Series, ...]
+
+
+@dataclass
+class Chart:
+    title: str
+    x_label: str
+    x_end: float
+    x_step: float
+    y_end: float
+    y_step: float
+    panels: Sequence[Panel]
+    _out: list[str] = field(default_factory=list)
+
+    def svg(self) -> str:
+        rows = -(-len(self.panels) // COLUMNS)
+        width = COLUMNS * (LEFT + WIDTH + RIGHT)
+        height = HEAD + rows * (TOP + HEIGHT + BOTTOM)
+        self._out = [
+            f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' {FONT}>",
+            f"<rect width='{width}' height='{height}' fill='{PAPER}'/>",
+        ]
+        self._text(LEFT, 20, self.title, weight="bold")
+        self._legend(LEFT, 38)
+        for number, panel in enumerate(self.panels):
+            row, column = divmod(number, COLUMNS)
+            x = LEFT + column * (LEFT + WIDTH + RIGHT)
+            y = HEAD + TOP + row * (TOP + HEIGHT + BOTTOM)
+            self._panel(panel, x, y)
+        return "\n".join([*self._out, "</svg>", ""])
+
+    def _text(
+        self, x: float, y: float, text: str, anchor: str = "start", weight: str = "normal"
+    ) -> None:
+        self._out.append(
+            f"<text x='{x:g}' y='{y:g}' fill='{INK}' text-anchor='{anchor}'"
+            f" font-weight='{weight}'>{escape(text)}</text>"
+        )
+
+    def _line(self, x1: float, y1: float, x2: float, y2: float, colour: str, width: float) -> None:
+        self._out.append(
+            f"<line x1='{x1:g}' y1='{y1:g}' x2='{x2:g}' y2='{y2:g}' stroke='{colour}'"
+            f" stroke-width='{width:g}'/>"
+        )
+
+    def _legend(self, x: float, y: float) -> None:
+        for series in self.panels[0].series if self.panels else ():
+            self._line(x, y - 4, x + 24, y - 4, series.colour, series.width)
+            self._text(x + 30, y, series.name)
+            x += 50 + 7 * len(series.name)
+
+    def _panel(self, panel: Panel, x: float, y: float) -> None:
+        self._text(x, y - 10, panel.title, weight="bold")
+        for i in range(int(self.y_end / self.y_step) + 1):
+            at = y + HEIGHT * (1 - i * self.y_step / self.y_end)
+            self._line(x, at, x + WIDTH, at, GRID, 1)
+            self._text(x - 6, at + 4, f"{i * self.y_step:g}", "end")
+        for i in range(int(self.x_end / self.x_step) + 1):
+            at = x + WIDTH * i * self.x_step / self.x_end
+            self._line(at, y + HEIGHT, at, y + HEIGHT + 4, INK, 1)
+            self._text(at, y + HEIGHT + 17, f"{i * self.x_step:g}", "middle")
+        self._text(x + WIDTH, y + HEIGHT + 32, self.x_label, "end")
+        self._line(x, y + HEIGHT, x + WIDTH, y + HEIGHT, INK, 1)
+        for series in panel.series:
+            self._series(series, x, y)
+
+    def _series(self, series: Series, x: float, y: float) -> None:
+        places = [
+            f"{x + WIDTH * px / self.x_end:.1f},{y + HEIGHT * (1 - py / self.y_end):.1f}"
+            for px, py in series.points
+        ]
+        self._out.append(
+            f"<polyline points='{' '.join(places)}' fill='none' stroke='{series.colour}'"
+            f" stroke-width='{series.width:g}' stroke-linejoin='round'/>"
+        )
