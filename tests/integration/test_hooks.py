@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -40,12 +41,22 @@ ROLES = ["idle*2", "echo*3", "source*2", "sink*3", "duplex*2"]
 # ---- by hand
 
 
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """At the end, whatever comes between; one with an output is ready when it says so."""
+    with process:
+        try:
+            assert not process.stdout or process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.fixture
 def sleeper() -> Iterator[int]:
     """A process that nobody restores."""
-    with subprocess.Popen(["sleep", "600"]) as process:
+    with ended(subprocess.Popen(["sleep", "600"], text=True)) as process:
         yield process.pid
-        process.kill()
 
 
 @pytest.fixture
@@ -155,10 +166,10 @@ def test_broken_state(state: dict[str, Any], stage: str) -> None:
 @pytest.mark.parametrize("stage", STARTS)
 def test_no_process(state: dict[str, Any], stage: str) -> None:
     refused(by_hand(stage, state={**state, "pid": 0}), stage, "pid: missing")
-    with subprocess.Popen(["true"]) as ended:
+    with subprocess.Popen(["true"]) as process:
         pass
-    gone = {**state, "pid": ended.pid}
-    refused(by_hand(stage, state=gone), stage, f"cannot look at process {ended.pid}")
+    gone = {**state, "pid": process.pid}
+    refused(by_hand(stage, state=gone), stage, f"cannot look at process {process.pid}")
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -454,11 +465,11 @@ time.sleep(float(sys.argv[3]))
 """
 
 
-def guardian(ns: Netns, owner: str, seconds: float) -> subprocess.Popen[str]:
+def guardian(
+    ns: Netns, owner: str, seconds: float
+) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     words = [sys.executable, "-I", "-S", "-c", GUARDIAN, str(ns.path), owner, str(seconds)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    assert process.stdout and process.stdout.readline() == "ready\n"
-    return process
+    return ended(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
 
 
 @pytest.fixture
@@ -489,14 +500,13 @@ def test_guardian_stays(net: Network, failed: dict[str, Any]) -> None:
         start = time.monotonic()
         refused(by_hand("poststop", state=failed), "poststop", "1 lock", "holdfast status")
         assert 1 < time.monotonic() - start < 10
-        with net.container.popen(["sleep", "60"]) as sleeper:
-            ran = by_hand("prestart", state={**failed, "pid": sleeper.pid})
-            assert ran == Ran(0, "", "")
+        with ended(net.container.popen(["sleep", "60"])) as sleeper:
+            started = {**failed, "pid": sleeper.pid}
+            assert by_hand("prestart", state=started) == Ran(0, "", "")
             assert lock_tables(net) == tables
             process.kill()
             process.wait()
-            assert by_hand("prestart", state={**failed, "pid": sleeper.pid}) == Ran(0, "", "")
-            sleeper.kill()
+            assert by_hand("prestart", state=started) == Ran(0, "", "")
     assert lock_tables(net) == []
 
 
@@ -505,7 +515,6 @@ def test_guardian_of_nobody(net: Network, failed: dict[str, Any]) -> None:
     with guardian(net.container, "nobody", 60) as process:
         assert by_hand("poststop", state=failed) == Ran(0, "", "")
         assert process.poll() is None
-        process.kill()
     assert lock_tables(net) == []
 
 
@@ -529,11 +538,9 @@ def test_in_use(net: Network, failed: dict[str, Any]) -> None:
     assert match
     peer, peer_port, local, local_port = match.groups()
     words = [sys.executable, "-I", "-S", "-c", IN_USE, local, local_port, peer, peer_port]
-    with net.container.popen(words, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stdout.readline() == "ready\n"
+    with ended(net.container.popen(words, stdout=subprocess.PIPE, text=True)):
         refused(by_hand("poststop", state=failed), "poststop", "1 lock", "holdfast status")
         assert the_lock(net.container)["open"] == 1
-        process.kill()
     assert by_hand("poststop", state=failed) == Ran(0, "", "")
     assert lock_tables(net) == []
 
