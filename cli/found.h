@@ -5,7 +5,7 @@
 /* What `holdfast status`, `recover` and `unlock` have in common: options, and how things are told.
  */
 #include "cli/json.h"
-#include "cli/survey.h"
+#include "sys/survey.h"
 
 struct hf_found_options {
 	bool json;

@@ -81,12 +81,14 @@ static bool set_lock_timeout(struct hf_config *config, struct span value)
 	return set_number(&config->lock_timeout_s, value, 1, MAX_LOCK_TIMEOUT_S);
 }
 
+static bool set_kick(struct hf_config *config, struct span value)
+{
+	return set_on_off(&config->kick, value);
+}
+
 static bool set_on_unreachable(struct hf_config *config, struct span value)
 {
-	bool closes = equals(value, "close");
-
-	config->on_unreachable = closes ? HF_UNREACHABLE_CLOSE : HF_UNREACHABLE_ABORT;
-	return closes || equals(value, "abort");
+	return hf_unreachable_parse(&config->on_unreachable, value.at, value.len);
 }
 
 static const struct key {
@@ -97,6 +99,7 @@ static const struct key {
 	{"mode", set_mode, "on or off"},
 	{"orphan-timeout", set_orphan_timeout, "from 0 to 60000 (milliseconds)"},
 	{"lock-timeout", set_lock_timeout, "from 1 to 86400 (seconds)"},
+	{"kick", set_kick, "on or off"},
 	{"on-unreachable", set_on_unreachable, "abort or close"},
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -133,6 +136,7 @@ struct hf_config hf_config_defaults(void)
 	return (struct hf_config){.on = true,
 		.orphan_timeout_ms = ORPHAN_TIMEOUT_MS,
 		.lock_timeout_s = LOCK_TIMEOUT_S,
+		.kick = true,
 		.on_unreachable = HF_UNREACHABLE_ABORT};
 }
 

@@ -10,17 +10,13 @@
 #include <stddef.h>
 
 #include "lib/error.h"
-
-/* What becomes of a connection whose addresses are not to be had where it is restored. */
-enum hf_unreachable {
-	HF_UNREACHABLE_ABORT, /* the restore fails */
-	HF_UNREACHABLE_CLOSE  /* the peer gets an RST, the application end of file */
-};
+#include "lib/unreachable.h"
 
 struct hf_config {
 	bool on; /* mode: false leaves CRIU alone, as if the plugin were not there */
 	unsigned int orphan_timeout_ms; /* orphan-timeout: how long closed connections may drain */
 	unsigned int lock_timeout_s;    /* lock-timeout: after which a host's lock expires */
+	bool kick;                      /* kick: peers are made to send again at once, lib/kick.h */
 	enum hf_unreachable on_unreachable; /* on-unreachable */
 };
 

@@ -77,7 +77,7 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	/* Only after the tasks' death it will be needed; but now a failure does no harm. */
 	ret = dump->host < 0 ? 0
 			     : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
-				       dump->lock_timeout_s, err);
+				       dump->config.lock_timeout_s, err);
 	if (ret >= 0)
 		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
 	if (ret >= 0)
@@ -94,6 +94,8 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
 	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
 
+	if (ret == 0 && dump->kicked)
+		dump->kicked[i] = *conn;
 	if (ret == 0)
 		ret = hf_sock_options_read(dump->socks[i], &dump->options, conn, err);
 	if (ret == 0)
@@ -156,16 +158,33 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : finished;
 }
 
-static int share_borrowed(struct hf_dump *dump, struct hf_error *err)
+/* NULL where it fails. */
+static void *share(size_t size, struct hf_error *err)
 {
-	void *page = mmap(NULL, sizeof(*dump->borrowed), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	if (page == MAP_FAILED)
-		return hf_error_sys(err, -errno, "cannot share memory with the guardian");
-	dump->borrowed = page;
+	if (memory != MAP_FAILED)
+		return memory;
+	hf_error_sys(err, -errno, "cannot share memory with the guardian");
+	return NULL;
+}
+
+static size_t kicked_size(const struct hf_dump *dump)
+{
+	return dump->image.n_conns * sizeof(*dump->kicked);
+}
+
+/* What the guardian needs to know of what is read after it was started. */
+static int share_all(struct hf_dump *dump, struct hf_error *err)
+{
+	dump->borrowed = share(sizeof(*dump->borrowed), err);
+	if (!dump->borrowed)
+		return -ENOMEM;
 	dump->borrowed->sock = -1;
-	return 0;
+	if (!dump->config.kick)
+		return 0;
+	dump->kicked = share(kicked_size(dump), err);
+	return dump->kicked ? 0 : -ENOMEM;
 }
 
 static int start_guardian(struct hf_dump *dump, struct hf_error *err)
@@ -176,6 +195,7 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 		.tree = &dump->tree,
 		.netns = dump->netns,
 		.host = dump->host,
+		.kicked = dump->kicked,
 		.borrowed = dump->borrowed};
 
 	return hf_guardian_start(&dump->guardian, &guarded, err);
@@ -208,7 +228,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 	memset(dump, 0, sizeof(*dump));
 	dump->guardian = HF_GUARDIAN_NONE;
 	dump->image_dir = image_dir;
-	dump->lock_timeout_s = config->lock_timeout_s;
+	dump->config = *config;
 	dump->host = -1;
 	dump->netns = hf_netns_open(root, err);
 	ret = dump->netns < 0 ? dump->netns : hf_tree_read(root, &dump->tree, err);
@@ -221,7 +241,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = hf_drain_orphans(
 			dump->netns, &dump->image, config->orphan_timeout_ms, &dump->orphans, err);
 	if (ret == 0 && anything)
-		ret = share_borrowed(dump, err);
+		ret = share_all(dump, err);
 	if (ret == 0 && anything)
 		ret = start_guardian(dump, err);
 	if (ret == 0 && anything)
@@ -254,6 +274,9 @@ static void free_all(struct hf_dump *dump)
 	if (dump->borrowed)
 		munmap(dump->borrowed, sizeof(*dump->borrowed));
 	dump->borrowed = NULL;
+	if (dump->kicked)
+		munmap(dump->kicked, kicked_size(dump));
+	dump->kicked = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
 }

@@ -32,10 +32,11 @@ struct hf_dump {
 	struct hf_sock_options_reader options;
 	struct hf_guardian guardian;
 	struct hf_borrowed *borrowed; /* shared with the guardian */
+	struct hf_conn *kicked;       /* the same; one a record, see struct hf_guarded */
 	bool has_orphans;             /* perhaps not ours */
 	bool locked;
 	bool has_image;
-	uint32_t lock_timeout_s;
+	struct hf_config config;
 	uint64_t lock_us;   /* rules and barrier */
 	uint64_t read_us;   /* reading and writing */
 	uint64_t frozen_us; /* all of hf_dump() */

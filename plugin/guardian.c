@@ -14,6 +14,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "plugin/kick.h"
 #include "plugin/quiet.h"
 #include "sys/net_lock.h"
 #include "sys/pidfd.h"
@@ -98,6 +99,22 @@ static void unlock(const struct guard *guard)
 		report(guard, "the lock could not be removed: run holdfast recover");
 }
 
+/*
+ * The lock is gone. It takes a moment to reach many peers, in which nobody waits for us: the
+ * sockets are the application's alone, and others may run.
+ */
+static void wake_peers(const struct guard *guard)
+{
+	const struct hf_guarded *guarded = guard->guarded;
+
+	if (!guarded->kicked)
+		return;
+	for (uint32_t i = 0; i < guard->n; i++)
+		close(guard->socks[i].fd);
+	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+	hf_kick_all(guarded->netns, guarded->kicked, guarded->image->n_conns);
+}
+
 static void kill_all(const struct guard *guard)
 {
 	for (size_t i = 0; i < n_tasks(guard); i++)
@@ -177,6 +194,7 @@ static void guard_dump(const struct guard *guard)
 		thaw_all(guard);
 		unlock(guard);
 		report(guard, "CRIU ended during the dump; the application goes on");
+		wake_peers(guard);
 	} else if (await_fate(guard)) {
 		kill_all(guard);
 		silence_all(guard);
@@ -184,14 +202,16 @@ static void guard_dump(const struct guard *guard)
 	} else {
 		unlock(guard);
 		report(guard, "dumped; the application goes on");
+		wake_peers(guard);
 	}
 }
 
 static void guard_restore(const struct guard *guard)
 {
 	enum word word = next_word(guard->control);
+	bool unlocked = word == UNLOCK;
 
-	if (word == UNLOCK)
+	if (unlocked)
 		word = next_word(guard->control) == DISMISS ? DISMISS : UNLOCK;
 	if (word == UNLOCK) {
 		/* The tasks run as soon as CRIU is gone, so the sockets come first. */
@@ -202,6 +222,8 @@ static void guard_restore(const struct guard *guard)
 		kill_all(guard);
 		report(guard, "CRIU ended during the restore; the lock stays, restore it again");
 	}
+	if (unlocked)
+		wake_peers(guard);
 }
 
 /* Keeps nothing open but what guards, and ends. */

@@ -34,7 +34,10 @@ struct hf_guarded {
 	const int *socks;             /* one a record of the image; -1: none */
 	const struct hf_tree *tree;   /* the root task first */
 	int netns;
-	int host;                           /* network namespace with the host's lock; -1: none */
+	int host; /* network namespace with the host's lock; -1: none */
+	/* One a record, with what is read after the guardian was started: in shared memory. Peers
+	 * are made to send again by it; NULL: they are not. */
+	const struct hf_conn *kicked;
 	const struct hf_borrowed *borrowed; /* in shared memory; of a dump */
 };
 

@@ -117,6 +117,9 @@ static void warn_of_closed(const struct hf_restore *restore)
 		restore->n_closed);
 	for (uint32_t i = 0; i < restore->n_closed && i < HF_CLOSED_NAMED; i++)
 		hf_log_warn("  %s", restore->closed[i]);
+	if (restore->is_copy)
+		hf_log_warn("their peers were not told: the original is in use in another network "
+			    "namespace of this host");
 }
 
 static void warn_of_options(const struct hf_sockopt_report *report)

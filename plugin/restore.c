@@ -162,7 +162,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 		.socks = target->socks,
 		.tree = &target->tree,
 		.netns = target->netns,
-		.host = target->restore->host};
+		.host = target->restore->host,
+		.kicked = target->restore->config.kick ? target->restore->image.conns : NULL};
 
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
@@ -252,10 +253,17 @@ static void reset_pending(struct target *target)
 	}
 }
 
+/* Not in the name of an original that runs on: it would be reset. */
 static void tell_unreachable(struct target *target)
 {
-	const struct hf_image *image = &target->restore->image;
+	struct hf_restore *restore = target->restore;
+	const struct hf_image *image = &restore->image;
 
+	if (restore->n_closed == 0)
+		return;
+	restore->is_copy = hf_tuples_live_elsewhere(restore->netns_inode, image, NULL) > 0;
+	if (restore->is_copy)
+		return;
 	for (uint32_t i = 0; i < image->n_conns; i++)
 		if (target->closed[i])
 			hf_unreachable_tell(&target->raw, &image->conns[i]);

@@ -33,7 +33,8 @@ struct hf_restore {
 	struct hf_error tracking;              /* why the host was not told of the connections */
 	uint32_t n_closed;                     /* that could not be had here, see on-unreachable */
 	char closed[HF_CLOSED_NAMED][HF_CONN_TEXT]; /* the first of them */
-	uint32_t n_kept;                            /* connections that CRIU had restored itself */
+	bool is_copy;    /* their peers were not told: the original runs on, on this host */
+	uint32_t n_kept; /* connections that CRIU had restored itself */
 	uint64_t lock_us, rebuild_us, resume_us;
 };
 

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "sys/image_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "sys/pidfd.h"
 
 static int write_all(int fd, const uint8_t *data, size_t len)
 {
@@ -96,6 +102,57 @@ int hf_image_file_open(int dir, struct hf_error *err)
 	if (!S_ISREG(st.st_mode))
 		return hf_error_set(err, -EINVAL, "%s is no ordinary file", HF_IMAGE_NAME);
 	return hf_steal_fd(&fd);
+}
+
+/* By its name, also where it was unlinked meanwhile. 1, 0, or a negative errno. */
+static int is_image(int dir, const char *entry)
+{
+	static const char deleted[] = " (deleted)";
+	char path[PATH_MAX];
+	/* The dirfd() of an open DIR is valid. NOLINTNEXTLINE(clang-analyzer-unix.StdC*) */
+	ssize_t len = readlinkat(dir, entry, path, sizeof(path) - 1);
+	size_t name = strlen(HF_IMAGE_NAME);
+	const char *base;
+
+	/* No link; or closed meanwhile. */
+	if (len < 0)
+		return errno == EINVAL || errno == ENOENT ? 0 : -errno;
+	path[len] = '\0';
+	base = strrchr(path, '/');
+	return base && strncmp(base + 1, HF_IMAGE_NAME, name) == 0 &&
+	       (base[1 + name] == '\0' || strcmp(base + 1 + name, deleted) == 0);
+}
+
+/* Its number there, or -ENOENT. */
+static int find_image(pid_t pid, struct hf_error *err)
+{
+	int ret = 0, number = -ENOENT;
+	struct dirent *entry;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return hf_error_sys(err, errno == ENOENT ? -ESRCH : -errno, "cannot open %s", path);
+	while (ret == 0 && (entry = readdir(dir))) {
+		ret = is_image(dirfd(dir), entry->d_name);
+		if (ret > 0)
+			number = (int)strtol(entry->d_name, NULL, 10);
+	}
+	closedir(dir);
+	return ret < 0 ? hf_error_sys(err, ret, "cannot look at %s", path) : number;
+}
+
+int hf_image_file_of(pid_t pid, struct hf_error *err)
+{
+	int number = find_image(pid, err);
+	hf_autoclose int pidfd = -1;
+
+	if (number < 0)
+		return number;
+	pidfd = hf_pidfd_open(pid, err);
+	return pidfd < 0 ? pidfd : hf_pidfd_getfd(pidfd, number, err);
 }
 
 static ssize_t read_some(void *context, void *data, size_t len)

@@ -3,6 +3,8 @@
 #define HF_SYS_IMAGE_FILE_H
 
 /* holdfast.img in an image directory. */
+#include <sys/types.h>
+
 #include "lib/error.h"
 #include "lib/image.h"
 
@@ -29,6 +31,13 @@ int hf_image_file_remove(int dir, struct hf_error *err);
 /* Opens the image for reading. Returns the fd, -ENOENT if there is none, or another negative errno.
  */
 int hf_image_file_open(int dir, struct hf_error *err);
+
+/*
+ * Takes the image out of the open files of a process: of CRIU, in which the plugin has it open
+ * while it restores. Returns an fd, whose position is the same as that process's; -ENOENT if it has
+ * none open, or another negative errno.
+ */
+int hf_image_file_of(pid_t pid, struct hf_error *err);
 
 /* Reads and checks the image of an fd from hf_image_file_open(), from its start. */
 int hf_image_file_read(int fd, struct hf_image *image, struct hf_error *err);

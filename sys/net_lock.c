@@ -77,14 +77,21 @@ int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err)
 	return ret < 0 ? hf_error_context(err, ret, "cannot take the lock") : ret;
 }
 
-static void make_note(char text[HF_LOCK_NOTE_TEXT], const char *why, uint32_t timeout_s)
+/* Of ourselves, where there is no other owner. */
+static void make_note(char text[HF_LOCK_NOTE_TEXT], const char *why, uint32_t timeout_s,
+	const struct hf_process *owner)
 {
 	struct hf_lock_note note = {
 		.pid = (uint32_t)getpid(), .time = (int64_t)time(NULL), .timeout_s = timeout_s};
 
 	snprintf(note.why, sizeof(note.why), "%s", why);
-	/* 0, unknown, where it cannot be read: then the number alone must do. */
-	hf_process_start(getpid(), &note.start);
+	if (owner) {
+		note.pid = (uint32_t)owner->inner_pid;
+		note.start = owner->start;
+	} else {
+		/* 0, unknown, where it cannot be read: then the number alone must do. */
+		hf_process_start(getpid(), &note.start);
+	}
 	hf_lock_note_format(text, &note);
 }
 
@@ -117,14 +124,20 @@ static int lock_or_note(
 	return noted < 0 ? noted : ret;
 }
 
-int hf_net_lock_image(
-	int netns, const struct hf_image *image, const char *why, struct hf_error *err)
+int hf_net_lock_image_of(int netns, const struct hf_image *image, const char *why,
+	const struct hf_process *owner, struct hf_error *err)
 {
 	char comment[HF_LOCK_NOTE_TEXT];
 	const struct hf_lock lock = {.place = HF_LOCK_NETNS, .image = image, .comment = comment};
 
-	make_note(comment, why, 0);
+	make_note(comment, why, 0, owner);
 	return lock_or_note(netns, &lock, why, err);
+}
+
+int hf_net_lock_image(
+	int netns, const struct hf_image *image, const char *why, struct hf_error *err)
+{
+	return hf_net_lock_image_of(netns, image, why, NULL, err);
 }
 
 int hf_net_lock_host(int netns, const struct hf_image *image, const char *why, uint32_t timeout_s,
@@ -135,7 +148,7 @@ int hf_net_lock_host(int netns, const struct hf_image *image, const char *why, u
 		.place = HF_LOCK_HOST, .image = image, .comment = comment, .timeout_s = timeout_s};
 	int ret;
 
-	make_note(comment, why, timeout_s);
+	make_note(comment, why, timeout_s, NULL);
 	ret = lock_or_note(netns, &lock, why, err);
 	return ret < 0 ? hf_error_context(err, ret, "host") : ret;
 }

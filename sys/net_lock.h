@@ -31,6 +31,12 @@ int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err);
  */
 int hf_net_lock_image(
 	int netns, const struct hf_image *image, const char *why, struct hf_error *err);
+
+/* The same in the name of another process, a CRIU that restores it. */
+struct hf_process;
+int hf_net_lock_image_of(int netns, const struct hf_image *image, const char *why,
+	const struct hf_process *owner, struct hf_error *err);
+
 int hf_net_lock_host(int netns, const struct hf_image *image, const char *why, uint32_t timeout_s,
 	struct hf_error *err);
 

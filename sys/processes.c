@@ -68,6 +68,12 @@ static int read_status(pid_t pid, struct hf_process *process)
 	at = strstr(buf, "\nTracerPid:");
 	if (at)
 		process->tracer = (pid_t)strtol(at + strlen("\nTracerPid:"), NULL, 10);
+	at = strstr(buf, "\nUid:");
+	/* The real one is the first, the effective one the second. */
+	if (at) {
+		(void)strtoul(at + strlen("\nUid:"), &end, 10);
+		process->uid = (uid_t)strtoul(end, NULL, 10);
+	}
 	at = strstr(buf, "\nNSpid:");
 	process->inner_pid = pid;
 	/* From the outermost namespace to its own. */
@@ -79,6 +85,13 @@ static int read_status(pid_t pid, struct hf_process *process)
 		process->inner_pid = (pid_t)inner;
 	}
 	return 0;
+}
+
+int hf_process_read(pid_t pid, struct hf_process *process)
+{
+	int ret = read_stat(pid, process);
+
+	return ret < 0 ? ret : read_status(pid, process);
 }
 
 static int read_netns(pid_t pid, struct hf_process *process)
@@ -179,10 +192,27 @@ bool hf_process_is_criu(const struct hf_process *process)
 	return strcmp(process->name, "criu") == 0;
 }
 
-/* The name is that of plugin/guardian.c. */
+/* The name is that of plugin/guardian.c; anybody can take it. */
 bool hf_process_is_guardian(const struct hf_process *process)
 {
-	return strcmp(process->name, HF_GUARDIAN_NAME) == 0;
+	return process->uid == 0 && strcmp(process->name, HF_GUARDIAN_NAME) == 0;
+}
+
+int hf_process_maker(pid_t pid, struct hf_process *criu)
+{
+	struct hf_process process = {0};
+	int ret = hf_process_read(pid, &process);
+	const pid_t both[] = {process.tracer, process.parent};
+
+	if (ret < 0)
+		return ret;
+	/* What has ended meanwhile does not make anything. */
+	for (size_t i = 0; i < sizeof(both) / sizeof(both[0]); i++) {
+		memset(criu, 0, sizeof(*criu));
+		if (both[i] && hf_process_read(both[i], criu) == 0 && hf_process_is_criu(criu))
+			return 1;
+	}
+	return 0;
 }
 
 int hf_process_start(pid_t pid, uint64_t *start)

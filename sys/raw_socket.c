@@ -23,14 +23,13 @@ static int open_one(int netns, int domain, struct hf_error *err)
 	return hf_steal_fd(&sock);
 }
 
-int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_error *err)
+int hf_raw_send_packet(struct hf_raw *raw, enum hf_family family, const struct hf_endpoint *to,
+	const uint8_t *packet, size_t len, struct hf_error *err)
 {
-	bool v4 = hf_segment_is_ipv4(segment);
+	const uint8_t *v4 = hf_endpoint_ipv4(family, to);
 	int *sock = v4 ? &raw->v4 : &raw->v6;
-	struct hf_endpoint to = segment->to;
+	struct hf_endpoint target = *to;
 	struct sockaddr_storage address;
-	uint8_t packet[HF_SEGMENT_SIZE];
-	size_t len = hf_segment_build(packet, segment);
 	socklen_t address_len;
 	ssize_t n;
 
@@ -38,15 +37,23 @@ int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_
 		*sock = open_one(raw->netns, v4 ? AF_INET : AF_INET6, err);
 	if (*sock < 0)
 		return *sock;
-	to.port = 0; /* raw(7): a protocol number for IPv6, not used for IPv4 */
+	target.port = 0; /* raw(7): a protocol number for IPv6, not used for IPv4 */
 	if (v4)
-		memmove(to.ip, hf_endpoint_ipv4(segment->family, &to), 4);
-	address_len = hf_address_make(&address, v4 ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6, &to);
+		memmove(target.ip, v4, 4);
+	address_len = hf_address_make(&address, v4 ? HF_FAMILY_IPV4 : HF_FAMILY_IPV6, &target);
 	do {
 		n = sendto(
 			*sock, packet, len, MSG_NOSIGNAL, (struct sockaddr *)&address, address_len);
 	} while (n < 0 && errno == EINTR);
-	return n < 0 ? hf_error_sys(err, -errno, "cannot send a segment") : 0;
+	return n < 0 ? hf_error_sys(err, -errno, "cannot send a packet") : 0;
+}
+
+int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_error *err)
+{
+	uint8_t packet[HF_SEGMENT_SIZE];
+	size_t len = hf_segment_build(packet, segment);
+
+	return hf_raw_send_packet(raw, segment->family, &segment->to, packet, len, err);
 }
 
 void hf_raw_close(struct hf_raw *raw)

@@ -21,6 +21,10 @@ struct hf_raw {
  * this returns. */
 int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_error *err);
 
+/* Sends a whole packet to an address. */
+int hf_raw_send_packet(struct hf_raw *raw, enum hf_family family, const struct hf_endpoint *to,
+	const uint8_t *packet, size_t len, struct hf_error *err);
+
 void hf_raw_close(struct hf_raw *raw);
 
 #endif

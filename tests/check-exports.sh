@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Looks at what was built: the plugin exports nothing but its description, and plugin and program
+# Looks at what was built: the plugin exports nothing but its description, and plugin and programs
 # are hardened.
 set -eu
 LC_ALL=C
@@ -48,17 +48,21 @@ else
 			"${exports:-nothing}"
 	look_at "$plugin"
 	hardened
+	# What only the programs need is not loaded into CRIU.
+	! has "$dynamic" '\(NEEDED\).*\[lib(yajl|cap)\.' || wrong "$plugin needs libyajl or libcap"
 fi
 
 # With shared libraries of its own libtool leaves a script at the top and the program in .libs.
-program=$build/.libs/holdfast
-[ -f "$program" ] || program=$build/holdfast
-if [ ! -f "$program" ]; then
-	wrong "$build/holdfast is missing"
-else
-	look_at "$program"
-	has "$header" '^ *Type: *DYN ' || wrong "$program is not position independent (PIE)"
-	hardened
-fi
+for name in holdfast holdfast-hook; do
+	program=$build/.libs/$name
+	[ -f "$program" ] || program=$build/$name
+	if [ ! -f "$program" ]; then
+		wrong "$build/$name is missing"
+	else
+		look_at "$program"
+		has "$header" '^ *Type: *DYN ' || wrong "$program is not position independent (PIE)"
+		hardened
+	fi
+done
 
 exit "$failed"

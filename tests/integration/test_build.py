@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -78,6 +79,7 @@ def test_no_protobuf_compiler(tmp_path: Path, configure: Configure, name: str) -
         ("libprotobuf-c", "1.4.0", "libprotobuf-c-dev"),
         ("libarchive", "3.6.0", "libarchive-dev"),
         ("yajl", "2.1.0", "libyajl-dev"),
+        ("libcap", "2.25", "libcap-dev"),
     ],
 )
 def test_no_library(
@@ -133,8 +135,11 @@ def test_install(tmp_path: Path) -> None:
     expected = {
         f"{variable(build, 'plugindir')}/holdfast_plugin.so": 0o755,
         f"{variable(build, 'sbindir')}/holdfast": 0o755,
+        f"{variable(build, 'pkglibexecdir')}/holdfast-hook": 0o755,
+        f"{variable(build, 'hooksdir')}/holdfast.json": 0o644,
         f"{variable(build, 'sysconfdir')}/holdfast.conf": 0o644,
         f"{man}/man8/holdfast.8": 0o644,
+        f"{man}/man8/holdfast-hook.8": 0o644,
         f"{man}/man5/holdfast.conf.5": 0o644,
     }
     found = {
@@ -143,6 +148,11 @@ def test_install(tmp_path: Path) -> None:
         if path.is_file()
     }
     assert {name: found.get(name) for name in expected} == expected, found
+    # The hook is where its file says, for all that the containers' engines know of (oci-hooks(5)).
+    hook = json.loads((tmp_path / variable(build, "hooksdir")[1:] / "holdfast.json").read_text())
+    assert hook["hook"]["path"] in expected and hook["version"] == "1.0.0"
+    assert hook["when"] == {"always": True}
+    assert hook["stages"] == ["createRuntime", "poststop"]
     # Nothing of the tests, and no libtool library.
     assert not [name for name in found if "/hf-" in name or name.endswith((".a", ".la"))], found
     run(["make", "-C", build, "uninstall", f"DESTDIR={tmp_path}"]).check()
@@ -156,6 +166,16 @@ def test_plugin_directory(tmp_path: Path, configure: Configure) -> None:
     assert variable(tmp_path, "plugindir") == "/opt/criu/plugins"
     plan = run(["make", "-n", "-C", tmp_path, "install", "DESTDIR=/there"]).check().output
     assert "/there/opt/criu/plugins" in plan
+
+
+def test_hooks_directory(tmp_path: Path, configure: Configure) -> None:
+    configure("--prefix=/opt/hf").check()
+    assert variable(tmp_path, "hooksdir") == "/opt/hf/share/containers/oci/hooks.d"
+    configure("--prefix=/opt/hf", "--with-hooksdir=/etc/hooks").check()
+    assert variable(tmp_path, "hooksdir") == "/etc/hooks"
+    run(["make", "-C", tmp_path, "hooks/holdfast.json"]).check()
+    hook = json.loads((tmp_path / "hooks" / "holdfast.json").read_text())
+    assert hook["hook"]["path"] == "/opt/hf/libexec/holdfast/holdfast-hook"
 
 
 def test_a_tarball_has_everything(tmp_path: Path) -> None:

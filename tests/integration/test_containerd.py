@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.ctr import CtrServer
 from harness.mode import Mode
 from harness.net import HOST, Netns, Network
 from harness.peer import Peer
+from harness.programs import builddir
 
 PORT = 7000
 
@@ -28,13 +30,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimesta
 
 
 @contextlib.contextmanager
-def held(ns: Netns, *hooks: str) -> Iterator[None]:
-    """Nothing passes, as docs/kubernetes.md has it done for one address."""
+def held(ns: Netns, whose: Netns) -> Iterator[None]:
+    """In ns, nothing passes from and to these addresses: the rules of docs/kubernetes.md."""
     rules = ["add table inet hold"]
-    rules += [
-        f"add chain inet hold {hook} {{ type filter hook {hook} priority 0; policy drop; }}"
-        for hook in hooks
-    ]
+    for hook in ("prerouting", "output"):
+        rules += [f"add chain inet hold {hook} {{ type filter hook {hook} priority 0; }}"]
+        for family, address in (("ip", whose.v4), ("ip6", whose.v6)):
+            for side in ("saddr", "daddr"):
+                rules += [f"add rule inet hold {hook} {family} {side} {address} drop"]
     ns.run("nft", "; ".join(rules)).check()
     try:
         yield
@@ -93,7 +96,7 @@ def test_ctr_there_and_back(net: Network, ctr: CtrServer) -> None:
 def test_ctr_restores_a_copy(net: Network, ctr: CtrServer) -> None:
     """The original runs on, and ends: nothing of that may get out."""
     with ctr_peer(net, ctr, EVERYTHING) as peer:
-        with held(net.container, "input", "output"):
+        with held(net.container, net.container):
             image = ctr.copy()
             ctr.remove()
             ctr.restore(image)
@@ -206,14 +209,16 @@ def test_pod_moves(
     old = pods.enter_context(containerd.pod("same"))
     container = server_in(old)
     with connect_pod(old, EVERYTHING) as peer:
-        with held(host, "forward"):
+        with held(host, old.netns):
             container.checkpoint(archive)
             old.remove()
-            new = pods.enter_context(containerd.pod("same"))
-            assert new.netns.v4 == old.netns.v4 and new.netns.name != old.netns.name
-            where = image_of(archive, containerd) if kind == "image" else str(archive)
-            restored = new.create(where)
-            restored.start()
+            host.run(builddir() / "holdfast", "lock", archive).check()
+        new = pods.enter_context(containerd.pod("same"))
+        assert new.netns.v4 == old.netns.v4 and new.netns.name != old.netns.name
+        time.sleep(0.5)  # the address is there, the connections are not
+        where = image_of(archive, containerd) if kind == "image" else str(archive)
+        restored = new.create(where)
+        restored.start()
         assert "holdfast: restored 20 connections" in containerd.restore_log
         assert not checks.holdfast_tables(new.netns, host)
         assert not checks.repair_sockets(restored.pids())
@@ -232,7 +237,7 @@ def test_pod_gets_another_address(
     old = pods.enter_context(containerd.pod("same"))
     container = server_in(old)
     with connect_pod(old, EVERYTHING) as peer:
-        with held(host, "forward"):
+        with held(host, old.netns):
             container.checkpoint(archive)
             old.remove()
             new = pods.enter_context(containerd.pod("range"))
@@ -255,21 +260,86 @@ def test_pod_gets_another_address(
         finish(peer)
 
 
-def test_copy_of_a_pod_that_runs(
-    tmp_path: Path, host: Netns, containerd: Containerd, connect_pod: ConnectPod
+def test_pod_gets_another_address_and_goes_on(
+    tmp_path: Path,
+    host: Netns,
+    holdfast_mode: Mode,
+    pods: contextlib.ExitStack,
+    connect_pod: ConnectPod,
 ) -> None:
-    """It gets another address and is refused; the lock on the host must not meet the original."""
+    """With on-unreachable = close its connections to itself are kept, the others end."""
     archive = tmp_path / "checkpoint.tar"
-    with containerd.pod() as pod, containerd.pod() as copy:
-        original = server_in(pod)
-        with connect_pod(pod, EVERYTHING) as peer:
-            original.checkpoint(archive)
+    containerd = pods.enter_context(Containerd(holdfast_mode, host, "on-unreachable = close\n"))
+    old = pods.enter_context(containerd.pod())
+    container = old.create(SERVER, ["/bin/busybox", "sh", "-c", TALKS_TO_ITSELF])
+    container.start()
+    wait_for_listener(old.netns, PORT + 1)
+    wait_for_growth(old.netns)
+    with connect_pod(old, EVERYTHING) as peer:
+        container.checkpoint(archive)
+        old.remove()
+        new = pods.enter_context(containerd.pod())
+        assert new.netns.v4 != old.netns.v4
+        new.create(str(archive)).start()
+        assert "20 connections cannot be had here" in containerd.restore_log
+        assert "restored 2 connections" in containerd.restore_log
+        assert not checks.holdfast_tables(new.netns, host)
+        wait_for_growth(new.netns)
+        assert peer.finish().kept == 0
+    with connect_pod(new, FLOWING) as peer:
+        finish(peer)
+
+
+# Uses one connection to itself all the time.
+TALKS_TO_ITSELF = f"""
+alias sleep='/bin/busybox sleep' nc='/bin/busybox nc'
+nc -l -p 7100 -e /bin/busybox cat &
+sleep 1
+while echo 0123456789; do sleep 0.05; done | nc 127.0.0.1 7100 >/dev/null &
+exec /hf-server --listen=0.0.0.0:{PORT} --listen=[::]:{PORT + 1}
+"""
+
+
+def wait_for_growth(ns: Netns) -> None:
+    """Until both ends of such a connection have received more."""
+
+    def received() -> list[int]:
+        output = ns.run("ss", "-Htin", "src 127.0.0.1").check().output
+        return [int(count) for count in re.findall(r"bytes_received:([0-9]+)", output)]
+
+    proc.wait_for(lambda: len(received()) == 2, "connection of the container to itself")
+    before = received()
+    proc.wait_for(lambda: all(map(int.__gt__, received(), before)), "traffic in the container")
+
+
+@pytest.mark.parametrize("policy", ["abort", "close"])
+def test_copy_of_a_pod_that_runs(
+    tmp_path: Path,
+    host: Netns,
+    holdfast_mode: Mode,
+    pods: contextlib.ExitStack,
+    connect_pod: ConnectPod,
+    policy: str,
+) -> None:
+    """It gets another address. Neither a lock on the host nor an RST may meet the original."""
+    archive = tmp_path / "checkpoint.tar"
+    daemon = Containerd(holdfast_mode, host, f"on-unreachable = {policy}\n")
+    containerd = pods.enter_context(daemon)
+    pod, other = (pods.enter_context(containerd.pod()) for _ in range(2))
+    original = server_in(pod)
+    with connect_pod(pod, EVERYTHING) as peer:
+        original.checkpoint(archive)
+        copy = other.create(str(archive))
+        if policy == "abort":
             with pytest.raises(CriError, match="restore failed"):
-                copy.create(str(archive)).start()
+                copy.start()
             assert "cannot bind to the local address" in containerd.restore_log
-            assert not checks.holdfast_tables(pod.netns, host)
-            assert original.running
-            finish(peer)
+        else:
+            copy.start()
+            assert "their peers were not told" in containerd.restore_log
+        assert not checks.holdfast_tables(pod.netns, host)
+        assert original.running and copy.running == (policy == "close")
+        finish(peer)
 
 
 def test_replaced_in_its_pod(
@@ -286,7 +356,7 @@ def test_replaced_in_its_pod(
             assert "the container is running already" in containerd.restore_log
             assert not checks.holdfast_tables(pod.netns, host)
             assert original.running and peer.progress().ok
-            with held(host, "forward"):
+            with held(host, pod.netns):
                 original.checkpoint(archive)
                 original.kill()
                 pod.create(str(archive), name="replacement").start()
@@ -334,7 +404,7 @@ until [ -e {end} ]; do sleep 0.02; done
         finish(peer)
 
 
-def test_configuration_of_one_container(
+def test_configuration_of_one_pod(
     tmp_path: Path,
     host: Netns,
     holdfast_mode: Mode,
@@ -346,18 +416,19 @@ def test_configuration_of_one_container(
     config.write_text(holdfast_mode.config())
     annotations = {"org.criu.config": str(config)}
     containerd = pods.enter_context(Containerd(Mode("none", ()), host))
-    old = pods.enter_context(containerd.pod("same"))
-    one = server_in(old, annotations=annotations)
-    plain = server_in(old, 7100, name="plain")
-    with connect_pod(old, FLOWING, 7100) as theirs:
+    plain = pods.enter_context(containerd.pod())
+    refused = server_in(plain)
+    with connect_pod(plain, FLOWING) as peer:
         with pytest.raises(CriError, match="criu failed"):
-            plain.checkpoint(tmp_path / "plain.tar")
-        finish(theirs)
+            refused.checkpoint(tmp_path / "plain.tar")
+        finish(peer)
     archive = tmp_path / "checkpoint.tar"
+    old = pods.enter_context(containerd.pod("same", annotations=annotations))
+    container = server_in(old)
     with connect_pod(old, FLOWING) as peer:
-        with held(host, "forward"):
-            one.checkpoint(archive)
+        with held(host, old.netns):
+            container.checkpoint(archive)
             old.remove()
-            new = pods.enter_context(containerd.pod("same"))
-            new.create(str(archive), annotations=annotations).start()
+            new = pods.enter_context(containerd.pod("same", annotations=annotations))
+            new.create(str(archive)).start()
         finish(peer)

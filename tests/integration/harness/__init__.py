@@ -17,6 +17,7 @@ scenes    many small tests in one checkpoint
 matrix    the table of results
 kill      checkpoints in which somebody is killed
 oci       a server in a container of crun or runc
+hooks     the OCI hook, and another that attaches a network
 oci_image container images made of a few files, and registry, from which they are pulled
 containerd  a containerd of the test's own
 ctr       a server in a container of containerd's ctr

@@ -20,7 +20,8 @@ MOUNTS = [
 ]
 
 
-def config(args: Sequence[str], netns: Path) -> dict[str, Any]:
+def config(args: Sequence[str], netns: Path | None) -> dict[str, Any]:
+    network = {"type": "network"} | ({"path": str(netns)} if netns else {})
     return {
         "ociVersion": "1.0.2",
         "hostname": "holdfast",
@@ -46,7 +47,7 @@ def config(args: Sequence[str], netns: Path) -> dict[str, Any]:
                 {"type": "ipc"},
                 {"type": "uts"},
                 {"type": "mount"},
-                {"type": "network", "path": str(netns)},
+                network,
             ],
             "maskedPaths": ["/proc/kcore"],
             "readonlyPaths": ["/proc/sys"],
@@ -55,9 +56,9 @@ def config(args: Sequence[str], netns: Path) -> dict[str, Any]:
 
 
 def make(
-    where: Path, args: Sequence[str], netns: Path, hooks: dict[str, Any] | None = None
+    where: Path, args: Sequence[str], netns: Path | None, hooks: dict[str, Any] | None = None
 ) -> None:
-    """args: those of hf-server; hooks: the OCI configuration's."""
+    """args: those of hf-server; netns: None for one of its own; hooks: the OCI configuration's."""
     rootfs = where / "rootfs"
     for name in ("proc", "dev", "sys", "tmp", "run"):
         (rootfs / name).mkdir(parents=True, exist_ok=True)

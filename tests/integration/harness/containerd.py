@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,6 @@ RUNTIME = """
 runtime_type = "io.containerd.runc.v2"
 cni_conf_dir = "{work}/cni-{name}"
 pod_annotations = ["org.criu.config"]
-container_annotations = ["org.criu.config"]
 
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.{name}.options]
 BinaryName = "{work}/runtime"
@@ -111,9 +111,11 @@ def _network(name: str, ranges: Sequence[tuple[str, str]], leases: Path) -> dict
 
 
 class Containerd(Closing):
-    def __init__(self, mode: Mode, host: Netns | None = None) -> None:
+    def __init__(self, mode: Mode, host: Netns | None = None, config: str = "") -> None:
+        """config: holdfast's own."""
         self.mode = mode
         self.host = host
+        self.config = config
 
     def open(self) -> None:
         # Not below the test's own directory: the path of a socket must be short.
@@ -122,9 +124,10 @@ class Containerd(Closing):
         self._stack.enter_context(criu_conf(self.mode))
         self._configure()
         self.layout = Layout(self.work / "layout")
-        self.layout.add(SERVER, {"hf-server": program("hf-server")}, ["/hf-server"])
-        busybox = shutil.which("busybox") or "/bin/busybox"
-        self.layout.add(PAUSE, {"bin/busybox": Path(busybox)}, ["/bin/busybox", "sleep", "9d"])
+        busybox = {"bin/busybox": Path(shutil.which("busybox") or "/bin/busybox")}
+        server = {"hf-server": program("hf-server")}
+        self.layout.add(SERVER, server | busybox, ["/hf-server"])
+        self.layout.add(PAUSE, busybox, ["/bin/busybox", "sleep", "9d"])
         self._start(sys.executable, "-B", registry.__file__, self.layout.path, *REGISTRY)
         config = self.work / "config.toml"
         self._start("containerd", "--config", config, "--log-level", "debug")
@@ -132,6 +135,7 @@ class Containerd(Closing):
         self._stack.callback(self.cri.close)
         proc.wait_for(self.socket.exists, "socket of containerd")
         proc.wait_for(self.cri.ready, "start of containerd")
+        proc.wait_for(self.layout.path.joinpath(registry.READY).exists, "start of the registry")
         self._load_images()
 
     @property
@@ -152,6 +156,7 @@ class Containerd(Closing):
             where.mkdir()
             (where / "net.conflist").write_text(json.dumps(network))
         (self.work / "config.toml").write_text(text)
+        (self.work / "holdfast.conf").write_text(self.config)
         wrapper = self.work / "runtime"
         wrapper.write_text(WRAPPER)
         wrapper.chmod(0o755)
@@ -161,6 +166,7 @@ class Containerd(Closing):
         with (self.work / "log").open("ab") as log:
             process = subprocess.Popen(
                 self.host.command(words) if self.host else words,
+                env={**os.environ, "HOLDFAST_CONF": str(self.work / "holdfast.conf")},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -58,8 +58,10 @@ class Cri:
         self._channel.close()
 
     def ready(self) -> bool:
-        conditions = self.call("Status").status.conditions
-        return all(item.status for item in conditions)
+        try:
+            return all(item.status for item in self.call("Status").status.conditions)
+        except CriError:
+            return False  # it says so, while it starts
 
 
 @dataclass
@@ -95,21 +97,13 @@ class Pod:
         self.cri.call("StopPodSandbox", pod_sandbox_id=self.id)
         self.cri.call("RemovePodSandbox", pod_sandbox_id=self.id)
 
-    def create(
-        self,
-        image: str,
-        args: Sequence[str] = (),
-        *,
-        name: str = "main",
-        annotations: Mapping[str, str] | None = None,
-    ) -> Container:
+    def create(self, image: str, args: Sequence[str] = (), *, name: str = "main") -> Container:
         """image: its name, that of a checkpoint's image, or the path of a checkpoint's archive."""
         config = {
             "metadata": {"name": name},
             "image": {"image": image, "user_specified_image": image},
             "args": list(args),
             "log_path": f"{name}.log",
-            "annotations": dict(annotations or {}),
         }
         answer = self.cri.call(
             "CreateContainer",

@@ -56,6 +56,8 @@ class OciServer(Closing):
     hooks: dict[str, Any] | None = None
     env: dict[str, str] = field(default_factory=dict)  # for the runtime
     criu_wrapper: Sequence[object] = ()  # a command that runs the runtime when that runs criu
+    own_netns: bool = False  # made by the runtime, and by CRIU again
+    listen: Sequence[str] = ()  # where not all that the network has
     rounds: int = 0
     id: str = field(default_factory=lambda: f"hf{secrets.token_hex(4)}")
 
@@ -77,8 +79,10 @@ class OciServer(Closing):
         return self.work / "bundle"
 
     def open(self) -> None:
-        args = [*self.net.listen_args(), "--ready-file=/run/ready", *self.server_args]
-        bundle.make(self.bundle, args, self.net.container.path, self.hooks)
+        listen = self.listen or self.net.listen_args()
+        args = [*listen, "--ready-file=/run/ready", *self.server_args]
+        netns = None if self.own_netns else self.net.container.path
+        bundle.make(self.bundle, args, netns, self.hooks)
         self.start()
 
     def _configured(self) -> AbstractContextManager[None]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 PATH = re.compile(r"/v2/(?P<name>[^?]+)/(?P<kind>manifests|blobs)/(?P<what>[^/?]+)(\?.*)?$")
 
+READY = "ready"  # a file that it makes in the layout
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -72,7 +74,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def main(layout: str, address: str, port: str) -> None:
     Handler.layout = Path(layout)
     Handler.host = f"{address}:{port}"
-    http.server.ThreadingHTTPServer((address, int(port)), Handler).serve_forever()
+    server = http.server.ThreadingHTTPServer((address, int(port)), Handler)
+    (Handler.layout / READY).touch()
+    server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@
  *   processes   again: the connections may be those of a restore under an old lock, whose guardian
  *               runs from before the first is there until the lock is gone
  */
-#include "cli/survey.h"
+#include "sys/survey.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef HF_CLI_SURVEY_H
-#define HF_CLI_SURVEY_H
+#ifndef HF_SYS_SURVEY_H
+#define HF_SYS_SURVEY_H
 
 /*
  * What holdfast has left behind, or is about to use: every lock, and the sockets in repair mode.
