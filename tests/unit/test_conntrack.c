@@ -253,6 +253,24 @@ static void test_both(void **state)
 	hf_batch_clear(&told.batch);
 }
 
+/* The same where our address is not translated. */
+static void test_other_port(void **state)
+{
+	const struct hf_endpoint peer = unit_v4(2, 40000);
+	struct sample sample;
+	struct told told;
+
+	(void)state;
+	make(&sample);
+	add_alias(&sample, unit_v4(1, 80), unit_v4(2, 555));
+	sample.aliases[0].inside = unit_v4(2, 40000);
+	tell(&sample, &told);
+	assert_tuple(told.add, CTA_TUPLE_ORIG, unit_v4(2, 555), unit_v4(1, 80), true);
+	assert_becomes(told.add, CTA_NAT_DST, NULL);
+	assert_becomes(told.add, CTA_NAT_SRC, &peer);
+	hf_batch_clear(&told.batch);
+}
+
 /* One peer with two names for it: which is this connection's cannot be told. */
 static void test_ambiguous(void **state)
 {
@@ -293,6 +311,7 @@ int main(void)
 		cmocka_unit_test(test_published_mapped),
 		cmocka_unit_test(test_masqueraded),
 		cmocka_unit_test(test_both),
+		cmocka_unit_test(test_other_port),
 		cmocka_unit_test(test_ambiguous),
 		cmocka_unit_test(test_loopback),
 	};
