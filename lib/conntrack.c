@@ -238,8 +238,8 @@ static const struct hf_alias *find_alias(
 		if (compare_ends(alias->family, inside(alias), conn->family, &conn->peer) != 0)
 			break;
 		/* Another one's, on the part of the way where only our end is translated. */
-		if (!alias->inside.port && compare_ends(alias->family, &alias->local, conn->family,
-						   &conn->local) == 0)
+		if (!alias->inside.port &&
+			compare_ends(alias->family, &alias->local, conn->family, &conn->local) == 0)
 			continue;
 		if (found)
 			return NULL;

@@ -59,11 +59,16 @@ static bool is_ours(const struct search *search, enum hf_family family,
 	return bsearch(&tuple, search->tuples, search->n, sizeof(tuple), compare) != NULL;
 }
 
+static bool is_same(const struct hf_endpoint *one, const struct hf_endpoint *other)
+{
+	return one->port == other->port && memcmp(one->ip, other->ip, sizeof(one->ip)) == 0;
+}
+
 static bool has(const struct hf_image *image, const struct hf_alias *alias)
 {
 	for (uint32_t i = 0; i < image->n_aliases; i++)
-		if (!image->aliases[i].peer.port &&
-			memcmp(&image->aliases[i], alias, sizeof(*alias)) == 0)
+		if (!image->aliases[i].peer.port && image->aliases[i].family == alias->family &&
+			is_same(&image->aliases[i].local, &alias->local))
 			return true;
 	return false;
 }
@@ -93,11 +98,6 @@ static bool is_listened(const struct hf_image *image, uint16_t port)
 		if (image->conns[i].state == HF_TCP_LISTEN && image->conns[i].local.port == port)
 			return true;
 	return false;
-}
-
-static bool is_same(const struct hf_endpoint *one, const struct hf_endpoint *other)
-{
-	return one->port == other->port && memcmp(one->ip, other->ip, sizeof(one->ip)) == 0;
 }
 
 static struct hf_endpoint inside(const struct hf_endpoint *outside, const struct hf_endpoint *peer)

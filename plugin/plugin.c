@@ -7,13 +7,17 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <criu/criu-plugin.h>
 
 #include "config.h"
+#include "lib/cleanup.h"
 #include "plugin/dump.h"
 #include "plugin/log.h"
 #include "plugin/restore.h"
+#include "sys/bundle.h"
 #include "sys/config_file.h"
 #include "sys/kernel_check.h"
 
@@ -40,10 +44,29 @@ static int init_dump(void)
 	return hf_kernel_check(&err) < 0 ? fail("dump refused", &err) : 0;
 }
 
+/* What the container's own annotation says goes before the configuration of the host. */
+static int apply_annotation(struct hf_config *config, struct hf_error *err)
+{
+	hf_autofree struct hf_oci_config *oci = calloc(1, sizeof(*oci));
+	hf_autofree char *bundle = NULL;
+	int ret = oci ? hf_bundle_of_runtime(getppid(), &bundle, err)
+		      : hf_error_sys(err, -ENOMEM, "cannot look for annotations");
+
+	if (ret == 1)
+		ret = hf_bundle_config(bundle, oci, err);
+	if (ret == 0 && bundle && oci->has_unreachable)
+		config->on_unreachable = oci->on_unreachable;
+	return ret;
+}
+
 static int init_restore(void)
 {
 	struct hf_error err = HF_ERROR_INIT;
-	int ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &the.config, &err);
+	int ret = apply_annotation(&the.config, &err);
+
+	if (ret < 0)
+		return fail("restore refused", &err);
+	ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &the.config, &err);
 
 	if (ret == -ENOENT) {
 		hf_log_info("no %s in this checkpoint: nothing to restore", HF_IMAGE_NAME);

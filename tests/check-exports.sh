@@ -49,7 +49,7 @@ else
 	look_at "$plugin"
 	hardened
 	# What only the programs need is not loaded into CRIU.
-	! has "$dynamic" '\(NEEDED\).*\[lib(yajl|cap)\.' || wrong "$plugin needs libyajl or libcap"
+	! has "$dynamic" '\(NEEDED\).*\[lib(cap|archive)\.' || wrong "$plugin needs libcap or libarchive"
 fi
 
 # With shared libraries of its own libtool leaves a script at the top and the program in .libs.

@@ -5,6 +5,7 @@ configured."""
 from __future__ import annotations
 
 import errno
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ import pytest
 
 from harness import checks
 from harness.agent import AgentTask, Control, PeerAgent, RemoteConn
+from harness.cases import finish
 from harness.mode import Mode
 from harness.net import Network
+from harness.oci import OciServer, Runtime
+from harness.peer import Peer
 from harness.proc import run
 
 PORT = 7500
@@ -126,6 +130,43 @@ def test_close(scene: Scene, tmp_path: Path) -> None:
     scene.a.restore().check()
     scene.exchange(scene.stay)
     assert all(ours.eof() for ours, _ in scene.move)
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+@pytest.mark.parametrize("annotated", ["close", "abort", "maybe", None])
+def test_annotation(
+    net: Network, tmp_path: Path, holdfast_mode: Mode, runtime: Runtime, annotated: str | None
+) -> None:
+    """Of the container, over the host's configuration."""
+    conf = tmp_path / "holdfast.conf"
+    conf.write_text(f"on-unreachable = {'abort' if annotated == 'close' else 'close'}\n")
+    annotations = {"org.holdfast.on-unreachable": annotated} if annotated else None
+    server = OciServer(
+        net, tmp_path / "server", holdfast_mode, runtime, annotations=annotations,
+        listen=[f"--listen=0.0.0.0:{PORT}"], env={"HOLDFAST_CONF": str(conf)},
+    )
+    ip = ["ip", "-n", net.container.name, "addr"]
+    with server, Peer(net.peer, {"v4": f"{net.container.v4}:{PORT}"}, ["echo"], patience=10) as peer:
+        server.checkpoint().check()
+        run([*ip, "del", f"{net.container.v4}/24", "dev", "eth0"]).check()
+        run([*ip, "add", f"{NEW['v4']}/24", "dev", "eth0"]).check()
+        result = server.restore()
+        assert result.ok == (annotated in ("close", None)), result.log
+        if annotated == "maybe":
+            assert result.lines("Error (holdfast): restore refused", "org.holdfast.on-unreachable")
+        if result.ok:
+            # Nobody is left to end it: the peer was told.
+            assert not peer.progress().ok
+        else:
+            run([*ip, "add", f"{net.container.v4}/24", "dev", "eth0"]).check()
+            if annotated == "maybe":
+                config = json.loads((server.bundle / "config.json").read_text())
+                del config["annotations"]
+                (server.bundle / "config.json").write_text(json.dumps(config))
+            if runtime == "crun":  # which keeps its own state of it
+                run(["crun", "--root", server.work / "state", "delete", "--force", server.id]).check()
+            server.restore().check()
+            finish(peer)
 
 
 def test_close_where_nothing_moved(scene: Scene, tmp_path: Path) -> None:

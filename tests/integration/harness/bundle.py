@@ -56,7 +56,8 @@ def config(args: Sequence[str], netns: Path | None) -> dict[str, Any]:
 
 
 def make(
-    where: Path, args: Sequence[str], netns: Path | None, hooks: dict[str, Any] | None = None
+    where: Path, args: Sequence[str], netns: Path | None, hooks: dict[str, Any] | None = None,
+    annotations: dict[str, str] | None = None,
 ) -> None:
     """args: those of hf-server; netns: None for one of its own; hooks: the OCI configuration's."""
     rootfs = where / "rootfs"
@@ -66,4 +67,6 @@ def make(
     content = config(["/hf-server", *args], netns)
     if hooks:
         content["hooks"] = hooks
+    if annotations:
+        content["annotations"] = annotations
     (where / "config.json").write_text(json.dumps(content, indent=1))

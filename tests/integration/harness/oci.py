@@ -54,6 +54,7 @@ class OciServer(Closing):
     runtime: Runtime = "crun"
     server_args: Sequence[str] = ()
     hooks: dict[str, Any] | None = None
+    annotations: dict[str, str] | None = None
     env: dict[str, str] = field(default_factory=dict)  # for the runtime
     criu_wrapper: Sequence[object] = ()  # a command that runs the runtime when that runs criu
     own_netns: bool = False  # made by the runtime, and by CRIU again
@@ -82,7 +83,7 @@ class OciServer(Closing):
         listen = self.listen or self.net.listen_args()
         args = [*listen, "--ready-file=/run/ready", *self.server_args]
         netns = None if self.own_netns else self.net.container.path
-        bundle.make(self.bundle, args, netns, self.hooks)
+        bundle.make(self.bundle, args, netns, self.hooks, self.annotations)
         self.start()
 
     def _configured(self) -> AbstractContextManager[None]:
