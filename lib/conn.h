@@ -171,7 +171,8 @@ struct hf_pending {
 struct hf_alias {
 	enum hf_family family;
 	struct hf_endpoint local;
-	struct hf_endpoint peer; /* all 0: new connections to `local` */
+	struct hf_endpoint peer;   /* all 0: new connections to `local` */
+	struct hf_endpoint inside; /* `peer` as the container sees it; all 0: it is the same */
 };
 
 /* "ESTABLISHED" and so on, the names of RFC 9293; "UNKNOWN" for a number that is no state. */

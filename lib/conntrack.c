@@ -195,12 +195,17 @@ static int compare_ends(enum hf_family family_a, const struct hf_endpoint *a,
 	return order ? order : (a->port > b->port) - (a->port < b->port);
 }
 
+static const struct hf_endpoint *inside(const struct hf_alias *alias)
+{
+	return alias->inside.port ? &alias->inside : &alias->peer;
+}
+
 static int compare_peers(const void *left, const void *right)
 {
 	const struct hf_alias *a = *(const struct hf_alias *const *)left;
 	const struct hf_alias *b = *(const struct hf_alias *const *)right;
 
-	return compare_ends(a->family, &a->peer, b->family, &b->peer);
+	return compare_ends(a->family, inside(a), b->family, inside(b));
 }
 
 /* The place of the first alias that is not before this peer. */
@@ -212,7 +217,7 @@ static uint32_t find_peer(const struct hf_conntrack *conntrack, const struct hf_
 		uint32_t middle = low + (high - low) / 2;
 		const struct hf_alias *alias = conntrack->aliases[middle];
 
-		if (compare_ends(alias->family, &alias->peer, conn->family, &conn->peer) < 0)
+		if (compare_ends(alias->family, inside(alias), conn->family, &conn->peer) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -230,8 +235,12 @@ static const struct hf_alias *find_alias(
 	for (uint32_t i = find_peer(conntrack, conn); i < conntrack->n_aliases; i++) {
 		const struct hf_alias *alias = conntrack->aliases[i];
 
-		if (compare_ends(alias->family, &alias->peer, conn->family, &conn->peer) != 0)
+		if (compare_ends(alias->family, inside(alias), conn->family, &conn->peer) != 0)
 			break;
+		/* Another one's, on the part of the way where only our end is translated. */
+		if (!alias->inside.port &&
+			compare_ends(alias->family, &alias->local, conn->family, &conn->local) == 0)
+			continue;
 		if (found)
 			return NULL;
 		found = alias;

@@ -48,13 +48,27 @@ static int check_address(const struct hf_address *address, struct hf_error *err)
 	return 0;
 }
 
+static int check_inside(const struct hf_alias *alias, struct hf_error *err)
+{
+	struct hf_error why = HF_ERROR_INIT;
+	int ret = hf_check_connected(alias->family, &alias->local, &alias->inside, &why);
+
+	return ret < 0 ? bad(err, "inside", why.text) : 0;
+}
+
 static int check_alias(const struct hf_alias *alias, struct hf_error *err)
 {
 	static const uint8_t none[16];
 	int ret = hf_check_family(alias->family, err);
 
 	if (ret == 0 && alias->peer.port)
-		return hf_check_connected(alias->family, &alias->local, &alias->peer, err);
+		ret = hf_check_connected(alias->family, &alias->local, &alias->peer, err);
+	if (ret == 0 && alias->inside.port)
+		ret = check_inside(alias, err);
+	if (ret < 0 || alias->peer.port)
+		return ret;
+	if (alias->inside.port)
+		return bad(err, "inside", "of a listener");
 	if (ret == 0 && alias->local.port == 0)
 		ret = bad(err, "local", "the port is 0");
 	if (ret == 0 && memcmp(alias->local.ip, none, sizeof(none)) == 0)

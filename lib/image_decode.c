@@ -106,6 +106,10 @@ static int get_alias(const Holdfast__Alias *from, struct hf_alias *to, struct hf
 		ret = get_endpoint(from->peer, to->family, &to->peer, "peer", err);
 	if (ret == 0 && from->peer && to->peer.port == 0)
 		ret = bad(err, "peer", "the port is 0");
+	if (ret == 0 && from->inside)
+		ret = get_endpoint(from->inside, to->family, &to->inside, "inside", err);
+	if (ret == 0 && from->inside && to->inside.port == 0)
+		ret = bad(err, "inside", "the port is 0");
 	return ret;
 }
 

@@ -86,6 +86,7 @@ struct alias_message {
 	Holdfast__Alias alias;
 	Holdfast__Endpoint local;
 	Holdfast__Endpoint peer;
+	Holdfast__Endpoint inside;
 };
 
 static void set_alias(struct alias_message *to, const struct hf_alias *from)
@@ -98,6 +99,10 @@ static void set_alias(struct alias_message *to, const struct hf_alias *from)
 		return;
 	set_endpoint(&to->peer, from->family, &from->peer);
 	to->alias.peer = &to->peer;
+	if (!from->inside.port)
+		return;
+	set_endpoint(&to->inside, from->family, &from->inside);
+	to->alias.inside = &to->inside;
 }
 
 static int put_header(

@@ -100,6 +100,11 @@ static bool is_listened(const struct hf_image *image, uint16_t port)
 	return false;
 }
 
+static struct hf_endpoint inside(const struct hf_endpoint *outside, const struct hf_endpoint *peer)
+{
+	return is_same(outside, peer) ? (struct hf_endpoint){0} : *peer;
+}
+
 /* One that came in to a published address. Where it got another source as well (masquerading), that
  * is done last: there is a part of the way on which only the target is translated. */
 static int take_incoming(struct search *search, const struct hf_translation *found)
@@ -113,9 +118,11 @@ static int take_incoming(struct search *search, const struct hf_translation *fou
 	if (!is_same(&found->from, &found->answer_to))
 		ret = add(search, &alias);
 	alias.local = found->to;
+	alias.inside = inside(&found->from, &found->answer_to);
 	if (ret == 0)
 		ret = add(search, &alias);
 	memset(&alias.peer, 0, sizeof(alias.peer));
+	memset(&alias.inside, 0, sizeof(alias.inside));
 	if (ret == 0 && is_listened(search->image, found->answer_from.port) &&
 		!has(search->image, &alias))
 		ret = add(search, &alias);
@@ -130,6 +137,7 @@ static int take_outgoing(struct search *search, const struct hf_translation *fou
 	alias.family = found->family;
 	alias.local = found->answer_to;
 	alias.peer = found->answer_from;
+	alias.inside = inside(&found->answer_from, &found->to);
 	return add(search, &alias);
 }
 

@@ -14,6 +14,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/aliases.h"
+#include "plugin/at_exit.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
 #include "sys/clock.h"
@@ -109,7 +110,7 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 
 static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
 {
-	struct hf_queues queues = {.borrowed = dump->borrowed};
+	struct hf_queues queues = {.borrowed = dump->page ? &dump->page->borrowed : NULL};
 	int ret = 0;
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
@@ -177,12 +178,10 @@ static size_t kicked_size(const struct hf_dump *dump)
 /* What the guardian needs to know of what is read after it was started. */
 static int share_all(struct hf_dump *dump, struct hf_error *err)
 {
-	dump->borrowed = share(sizeof(*dump->borrowed), err);
-	if (!dump->borrowed)
-		return -ENOMEM;
-	dump->borrowed->sock = -1;
-	if (!dump->config.kick)
-		return 0;
+	int ret = hf_guardian_page_new(&dump->page, err);
+
+	if (ret < 0 || !dump->config.kick)
+		return ret;
 	dump->kicked = share(kicked_size(dump), err);
 	return dump->kicked ? 0 : -ENOMEM;
 }
@@ -196,7 +195,7 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 		.netns = dump->netns,
 		.host = dump->host,
 		.kicked = dump->kicked,
-		.borrowed = dump->borrowed};
+		.page = dump->page};
 
 	return hf_guardian_start(&dump->guardian, &guarded, err);
 }
@@ -206,7 +205,7 @@ static int thaw_all(const struct hf_dump *dump, struct hf_error *err)
 {
 	int first = 0;
 
-	hf_tcp_give_back(dump->borrowed);
+	hf_tcp_give_back(&dump->page->borrowed);
 	for (uint32_t i = 0; i < dump->image.n_conns; i++) {
 		const struct hf_conn *conn = &dump->image.conns[i];
 		int ret = 0;
@@ -271,9 +270,8 @@ static void free_all(struct hf_dump *dump)
 	hf_close_fd(&dump->netns);
 	hf_close_fd(&dump->host);
 	dump->netns = dump->host = -1;
-	if (dump->borrowed)
-		munmap(dump->borrowed, sizeof(*dump->borrowed));
-	dump->borrowed = NULL;
+	hf_guardian_page_free(dump->page);
+	dump->page = NULL;
 	if (dump->kicked)
 		munmap(dump->kicked, kicked_size(dump));
 	dump->kicked = NULL;
@@ -285,10 +283,12 @@ static void free_all(struct hf_dump *dump)
  * tasks. */
 static int commit(struct hf_dump *dump, struct hf_error *err)
 {
-	int ret = hf_guardian_commit(&dump->guardian, err);
+	int ret;
 
-	if (ret != -EPIPE && ret != -ECONNRESET)
-		return ret;
+	dump->page->complete = true;
+	ret = hf_guardian_commit(&dump->guardian, err);
+	if (ret == 0)
+		return 0;
 	hf_guardian_close(&dump->guardian);
 	ret = start_guardian(dump, err);
 	return ret < 0 ? ret : hf_guardian_commit(&dump->guardian, err);
@@ -298,17 +298,11 @@ int hf_dump_commit(struct hf_dump *dump, struct hf_error *err)
 {
 	int ret = dump->guardian.control >= 0 ? commit(dump, err) : 0;
 
+	if (dump->locked)
+		hf_at_exit_unlock(
+			&dump->tree, dump->netns, dump->host, dump->image.id, &dump->guardian);
 	free_all(dump);
 	return ret;
-}
-
-/* On the host first: then the way is open at once. */
-static int unlock(const struct hf_dump *dump, struct hf_error *err)
-{
-	int ret = dump->host < 0 ? 0 : hf_net_unlock_host(dump->host, dump->image.id, err);
-	int next = hf_net_unlock(dump->netns, dump->image.id, ret ? NULL : err);
-
-	return ret ? ret : next;
 }
 
 int hf_dump_rollback(struct hf_dump *dump, struct hf_error *err)
@@ -316,7 +310,8 @@ int hf_dump_rollback(struct hf_dump *dump, struct hf_error *err)
 	int ret = dump->locked ? thaw_all(dump, err) : 0, next = 0;
 
 	if (dump->locked)
-		next = unlock(dump, ret ? NULL : err);
+		next = hf_net_unlock_both(
+			dump->netns, dump->host, dump->image.id, ret ? NULL : err);
 	ret = ret ? ret : next;
 	/* It does the same once more. */
 	if (ret < 0)

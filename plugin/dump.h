@@ -31,9 +31,9 @@ struct hf_dump {
 	struct hf_orphans orphans;
 	struct hf_sock_options_reader options;
 	struct hf_guardian guardian;
-	struct hf_borrowed *borrowed; /* shared with the guardian */
-	struct hf_conn *kicked;       /* the same; one a record, see struct hf_guarded */
-	bool has_orphans;             /* perhaps not ours */
+	struct hf_guardian_page *page;
+	struct hf_conn *kicked; /* shared with the guardian; one a record, see struct hf_guarded */
+	bool has_orphans;       /* perhaps not ours */
 	bool locked;
 	bool has_image;
 	struct hf_config config;

@@ -6,17 +6,17 @@
  *
  * A process of its own that sees a dump or a restore through to its end, whatever becomes of CRIU.
  * It holds a duplicate of every connection's socket, the network namespace, a pidfd of every task,
- * and nothing else. What it does depends on what it was told last when CRIU ends:
+ * and nothing else. What it does depends on how far CRIU had come when it ends:
  *
- *   dump      nothing   repair mode off, lock removed: the application goes on
- *             COMMIT    if the tasks go on: lock removed. If they are killed, which takes as little
- *                       as one of them: all of them killed, repair mode on, sockets closed: no
- *                       packet is sent; the lock stays, and the image can be restored
- *   restore   nothing   the tasks are killed, whose sockets are in repair mode or closed; the lock
- *                       stays, and the image can be restored again
- *             UNLOCK    repair mode off, lock removed: the application goes on
+ *   dump      begun      repair mode off, lock removed: the application goes on
+ *             complete   if the tasks go on: lock removed. If they are killed, which takes as
+ *                        little as one of them: all of them killed, repair mode on, sockets closed:
+ *                        no packet is sent; the lock stays, and the image can be restored
+ *   restore   begun      the tasks are killed, whose sockets are in repair mode or closed; the lock
+ *                        stays, and the image can be restored again
+ *             complete   repair mode off, lock removed: the application goes on
  *
- * DISMISS ends it at any time: what is left to do has been done.
+ * It is dismissed at any time when what is left to do has been done.
  * The lock is that of the network namespace and that of the host.
  */
 /* clang-format on */
@@ -25,6 +25,12 @@
 #include "lib/image.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
+
+/* What it sees without being told, in shared memory. */
+struct hf_guardian_page {
+	struct hf_borrowed borrowed; /* of a dump */
+	bool complete;
+};
 
 enum hf_guardian_job { HF_GUARDIAN_DUMP, HF_GUARDIAN_RESTORE };
 
@@ -38,7 +44,7 @@ struct hf_guarded {
 	/* One a record, with what is read after the guardian was started: in shared memory. Peers
 	 * are made to send again by it; NULL: they are not. */
 	const struct hf_conn *kicked;
-	const struct hf_borrowed *borrowed; /* in shared memory; of a dump */
+	const struct hf_guardian_page *page;
 };
 
 /*
@@ -65,11 +71,13 @@ struct hf_guardian {
 int hf_guardian_start(
 	struct hf_guardian *guardian, const struct hf_guarded *guarded, struct hf_error *err);
 
-/* The dump succeeded, and its sockets are out of repair mode, with the lock on. */
-int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err);
+/* Makes one. Returns 0 or a negative errno. */
+int hf_guardian_page_new(struct hf_guardian_page **page, struct hf_error *err);
+void hf_guardian_page_free(struct hf_guardian_page *page);
 
-/* Everything is rebuilt, and the lock is about to be removed. */
-int hf_guardian_unlock(struct hf_guardian *guardian, struct hf_error *err);
+/* The dump is complete, as the page says: its sockets are out of repair mode, with the lock on. It
+ * looks at the tasks from now on. -EPIPE if there is no guardian any more. */
+int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err);
 
 /* Lets the guardian, if there is one, end without doing anything. */
 void hf_guardian_dismiss(struct hf_guardian *guardian);

@@ -22,7 +22,8 @@
 #include "sys/tcp_repair.h"
 #include "sys/tuples.h"
 
-#define LIVE_ATTEMPTS 100 /* of 10 ms */
+#define LIVE_ATTEMPTS   100 /* of 10 ms */
+#define UNLOCK_ATTEMPTS 4
 
 static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 {
@@ -117,6 +118,7 @@ struct target {
 	struct hf_tree tree;
 	int netns;
 	struct hf_guardian guardian;
+	struct hf_guardian_page *page;
 	int *socks;   /* -1: left alone */
 	bool *closed; /* could not be had here */
 	struct hf_queues queues;
@@ -143,10 +145,11 @@ static int get_sockets(struct target *target, struct hf_error *err)
 
 	target->socks = malloc(((size_t)image->n_conns + 1) * sizeof(*target->socks));
 	target->closed = calloc((size_t)image->n_conns + 1, sizeof(*target->closed));
+	/* In any case: what is in it will be closed. */
+	for (uint32_t i = 0; target->socks && i < image->n_conns; i++)
+		target->socks[i] = -1;
 	if (!target->socks || !target->closed)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
-	for (uint32_t i = 0; i < image->n_conns; i++)
-		target->socks[i] = -1;
 	for (uint32_t i = 0; i < image->n_conns; i++) {
 		target->socks[i] = get_socket(target, &image->conns[i], err);
 		if (target->socks[i] < 0)
@@ -163,6 +166,7 @@ static int start_guardian(struct target *target, struct hf_error *err)
 		.tree = &target->tree,
 		.netns = target->netns,
 		.host = target->restore->host,
+		.page = target->page,
 		.kicked = target->restore->config.kick ? target->restore->image.conns : NULL};
 
 	return hf_guardian_start(&target->guardian, &guarded, err);
@@ -295,6 +299,31 @@ static int resume_all(struct target *target, struct hf_error *err)
 	return first;
 }
 
+static int try_unlock(const struct target *target, struct hf_error *err)
+{
+	const struct hf_restore *restore = target->restore;
+	int ret = hf_net_unlock_host(restore->host, restore->image.id, err);
+
+	return ret < 0 ? ret : hf_net_unlock(target->netns, restore->image.id, err);
+}
+
+/* The application goes on from here, even if we do not; unless we say that it is to end. */
+static int unlock(struct target *target, struct hf_error *err)
+{
+	struct hf_restore *restore = target->restore;
+	int ret;
+
+	target->page->complete = true;
+	ret = try_unlock(target, err);
+	for (int i = 0; ret < 0 && i < UNLOCK_ATTEMPTS; i++) {
+		usleep(1000u << i);
+		ret = try_unlock(target, err);
+	}
+	restore->unlocked = ret == 0;
+	target->page->complete = restore->unlocked;
+	return ret;
+}
+
 static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 {
 	struct hf_restore *restore = target->restore;
@@ -312,6 +341,8 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 		return ret;
 	ret = get_sockets(target, err);
 	if (ret == 0)
+		ret = hf_guardian_page_new(&target->page, err);
+	if (ret == 0)
 		ret = start_guardian(target, err);
 	if (ret == 0 && !restore->locked)
 		ret = lock(restore, target->netns, err);
@@ -322,15 +353,7 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	/* Most hosts do not need it: a failure is not one of the restore. */
 	if (ret == 0 && !restore->image.netns_shared)
 		hf_conntrack_tell(restore->host, &restore->image, &restore->tracking);
-	/* From here on the application goes on, even if we do not. */
-	if (ret == 0)
-		ret = hf_guardian_unlock(&target->guardian, err);
-	if (ret == 0)
-		ret = hf_net_unlock_host(restore->host, restore->image.id, err);
-	if (ret == 0)
-		ret = hf_net_unlock(target->netns, restore->image.id, err);
-	restore->unlocked = ret == 0;
-	return ret;
+	return ret == 0 ? unlock(target, err) : ret;
 }
 
 /* The tasks never ran, and their sockets are in repair mode or closed: they disappear without a
@@ -374,6 +397,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);
 	hf_queues_clear(&target.queues);
+	hf_guardian_page_free(target.page);
 	return ret;
 }
 

@@ -29,7 +29,6 @@ static const char no_archive[] =
 
 struct source {
 	int fd;
-	int64_t size;           /* of the file; -1: it cannot be skipped in */
 	uint64_t read;          /* bytes of the file so far */
 	struct archive *filter; /* uncompresses; NULL: the file is what it is */
 	uint64_t given;         /* bytes of the tar file so far, those skipped included */
@@ -110,18 +109,13 @@ static la_ssize_t give_bytes(struct archive *archive, void *context, const void 
 	return -1;
 }
 
-/* Not beyond the end: that it is missing must be noticed. */
+/* Perhaps beyond the end of the file: check_end() notices. */
 static la_int64_t skip_bytes(struct archive *archive, void *context, la_int64_t request)
 {
 	struct source *source = context;
-	la_int64_t left = source->size - (int64_t)source->given;
 
 	(void)archive;
-	if (source->filter || left <= 0)
-		return 0;
-	if (request > left)
-		request = left;
-	if (lseek(source->fd, request, SEEK_CUR) < 0)
+	if (source->filter || lseek(source->fd, request, SEEK_CUR) < 0)
 		return 0;
 	source->given += (uint64_t)request;
 	return request;
@@ -159,9 +153,8 @@ static int open_source(struct source *source, int fd, struct hf_error *err)
 		return hf_error_sys(err, -errno, "cannot look at the archive");
 	if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode))
 		return hf_error_set(err, -EINVAL, "%s", no_archive);
-	source->size = S_ISREG(st.st_mode) ? st.st_size : -1;
 	ret = open_filter(source, err);
-	if (ret == 0 && source->size >= 0 && archive_filter_count(source->filter) == 1) {
+	if (ret == 0 && S_ISREG(st.st_mode) && archive_filter_count(source->filter) == 1) {
 		archive_read_free(source->filter);
 		source->filter = NULL;
 		source->read = 0;

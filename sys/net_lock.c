@@ -181,6 +181,14 @@ int hf_net_unlock_host(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error 
 	return ret < 0 ? ret : next;
 }
 
+int hf_net_unlock_both(int netns, int host, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
+{
+	int ret = host < 0 ? 0 : hf_net_unlock_host(host, id, err);
+	int next = hf_net_unlock(netns, id, ret < 0 ? NULL : err);
+
+	return ret < 0 ? ret : next;
+}
+
 int hf_net_unlock_at(
 	int netns, const struct hf_lock_view *view, uint32_t generation, struct hf_error *err)
 {

@@ -48,6 +48,12 @@ int hf_net_unlock(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err)
  */
 int hf_net_unlock_host(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
 
+/*
+ * Both locks of a checkpoint; `host` is -1 where there is one only. The host's first: when the
+ * other is gone the way is open. The first failure is returned, and does not keep the other one.
+ */
+int hf_net_unlock_both(int netns, int host, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
+
 /* The generation of a network namespace's rules, which changes with them, into *generation. */
 int hf_net_generation(int netns, uint32_t *generation, struct hf_error *err);
 

@@ -15,6 +15,7 @@
 #include "lib/cleanup.h"
 
 #define STAT_SIZE 1024
+#define ID_PIDFD  3 /* P_PIDFD, which C libraries know since a while only */
 
 /* struct pidfd_info of Linux 6.13, with what PIDFD_INFO_EXIT (6.15) fills in. */
 struct pidfd_info_exit {
@@ -44,6 +45,16 @@ int hf_pidfd_getfd(int pidfd, int fd, struct hf_error *err)
 void hf_pidfd_kill(int pidfd)
 {
 	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
+bool hf_pidfd_is_held(int pidfd)
+{
+	siginfo_t info = {0};
+
+	/* Of those of others it knows nothing: ECHILD. */
+	return waitid((idtype_t)ID_PIDFD, (id_t)pidfd, &info,
+		       WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 &&
+	       info.si_pid == 0;
 }
 
 static bool status_of_reaped(int pidfd, int *status)

@@ -17,6 +17,9 @@ int hf_pidfd_getfd(int pidfd, int fd, struct hf_error *err);
 /* SIGKILL. Nothing happens to a task that has ended. */
 void hf_pidfd_kill(int pidfd);
 
+/* True if it is a child of ours or we trace it, and it has not ended. */
+bool hf_pidfd_is_held(int pidfd);
+
 /*
  * Of a task that has ended: true if SIGKILL ended it, and also if the kernel does not tell. It
  * tells in /proc until the task's parent has asked, and afterwards by PIDFD_GET_INFO (Linux 6.15).

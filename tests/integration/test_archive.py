@@ -210,6 +210,14 @@ def test_no_file(show: Show, pack: Pack, kind: bytes) -> None:
     refused(show(pack(tar_of(info))), "holdfast.img in it is a link or no ordinary file")
 
 
+def test_link_with_content(show: Show, pack: Pack) -> None:
+    """pax allows it."""
+    info = tarfile.TarInfo("checkpoint/holdfast.img")
+    info.type, info.linkname, info.size = tarfile.LNKTYPE, "checkpoint/other", len(GOOD)
+    entry = info.tobuf(tarfile.USTAR_FORMAT) + GOOD + bytes(-len(GOOD) % 512)
+    refused(show(pack(entry + bytes(1024))), "holdfast.img in it is a link or no ordinary file")
+
+
 def test_cut_off(show: Show, pack: Pack, expected: Any) -> None:
     data = tar([*REST, IMAGE, *REST])
     end = end_of_entries(data)
@@ -285,6 +293,21 @@ def test_bombs(show: Show, expected: Any) -> None:
     # A window that takes more memory than an archive may cost.
     wide = compress("zstd", "-qc", "--ultra", "--long=31", "-1")(os.urandom(MIB) + zeros)
     refused(show(wide), "")
+
+
+def test_large(tmp_path: Path, expected: Any) -> None:
+    """What is not compressed is not even read."""
+    pages = tarfile.TarInfo("checkpoint/pages-1.img")
+    pages.size = 1 << 40
+    path = tmp_path / "archive"
+    with open(path, "wb") as archive:
+        archive.write(pages.tobuf(tarfile.GNU_FORMAT))
+        archive.seek(pages.size, os.SEEK_CUR)
+        archive.write(tar([IMAGE]))
+    assert holdfast("show", "--json", path).json == expected
+    with open(path, "r+b") as archive:
+        archive.truncate(pages.size // 2)
+    refused(holdfast("show", path), DAMAGED)
 
 
 def test_long_names(show: Show, pack: Pack, expected: Any) -> None:

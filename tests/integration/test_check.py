@@ -145,6 +145,7 @@ def test_all_is_well(host: Host) -> None:
     )
     assert found["criu"].text.startswith(f"{shutil.which('criu')}, version ")
     assert found["kernel"].text == f"Linux {os.uname().release}"
+    assert found["bridge"].text == "a lock holds the packets of bridges, too"
     assert found["criu-files"].text == "CRIU takes all of its 3 configuration files"
     # Nothing is left of what was tried.
     assert set(Path("/tmp").glob("holdfast-check*")) == leftovers

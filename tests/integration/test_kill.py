@@ -8,16 +8,19 @@ went wrong beside it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from harness import kill, mode
 from harness.kill import Operation, Rig, Table, Who
+from harness.oci import Runtime
 
 MOMENTS = int(os.environ.get("HOLDFAST_KILL_MOMENTS", "45"))
 LONG = MOMENTS >= 300
@@ -34,12 +37,21 @@ CASES: list[tuple[Operation, Who, float]] = [
     ("restore", kill.CRIU, 0.30),
     ("restore", kill.THE_GUARDIAN, 0.08),
 ]
-RUNTIME_CASES: list[tuple[Operation, Who, float]] = [
-    ("dump", kill.RUNTIME, 0.04),
-    ("dump", kill.RUNTIME_CRIU, 0.08),
-    ("dump", kill.RUNTIME_ROOT, 0.04),
-    ("restore", kill.RUNTIME, 0.04),
-    ("restore", kill.RUNTIME_CRIU, 0.06),
+CRUN_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.CRUN, 0.04),
+    ("dump", kill.CRUN_CRIU, 0.08),
+    ("dump", kill.CRUN_ROOT, 0.04),
+    ("dump", kill.CRUN_GUARDIAN, 0.04),
+    ("restore", kill.CRUN, 0.04),
+    ("restore", kill.CRUN_CRIU, 0.06),
+]
+RUNC_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.RUNC, 0.06),
+    ("dump", kill.RUNC_CRIU, 0.08),
+    ("dump", kill.RUNC_ROOT, 0.04),
+    ("dump", kill.RUNC_GUARDIAN, 0.04),
+    ("restore", kill.RUNC, 0.06),
+    ("restore", kill.RUNC_CRIU, 0.08),
 ]
 
 # Those of this session: what the plugin and what CRIU's own support came to.
@@ -65,11 +77,23 @@ def rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> I
         yield made
 
 
+@contextlib.contextmanager
+def runtime_rig(work: Path, options: mode.Mode, runtime: Runtime) -> Iterator[Rig]:
+    if not shutil.which(runtime):
+        pytest.skip(f"needs {runtime}")
+    with Rig(options, work, tables[0], runtime) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
 def crun_rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
-    if not shutil.which("crun"):
-        pytest.skip("needs crun")
-    with Rig(holdfast_mode, tmp_path_factory.mktemp("crun"), tables[0], "crun") as made:
+    with runtime_rig(tmp_path_factory.mktemp("crun"), holdfast_mode, "crun") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def runc_rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
+    with runtime_rig(tmp_path_factory.mktemp("runc"), holdfast_mode, "runc") as made:
         yield made
 
 
@@ -85,16 +109,33 @@ def test_killed(rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(rig, operation, who, part)
 
 
-@pytest.mark.parametrize("operation, who, part", RUNTIME_CASES, ids=names(RUNTIME_CASES))
-def test_killed_in_a_runtime(crun_rig: Rig, operation: Operation, who: Who, part: float) -> None:
+@pytest.mark.parametrize("operation, who, part", CRUN_CASES, ids=names(CRUN_CASES))
+def test_killed_with_crun(crun_rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(crun_rig, operation, who, part)
 
 
+@pytest.mark.parametrize("operation, who, part", RUNC_CASES, ids=names(RUNC_CASES))
+def test_killed_with_runc(runc_rig: Rig, operation: Operation, who: Who, part: float) -> None:
+    check(runc_rig, operation, who, part)
+
+
+STOCK_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.CRIU, 0.25),
+    ("restore", kill.CRIU, 0.25),
+    ("dump", kill.RUNC, 0.05),
+    ("dump", kill.RUNC_CRIU, 0.08),
+    ("restore", kill.RUNC, 0.05),
+    ("restore", kill.RUNC_CRIU, 0.08),
+]
+
 if LONG:
 
-    @pytest.mark.parametrize("operation", ["dump", "restore"])
-    def test_killed_without_holdfast(tmp_path: Path, operation: Operation) -> None:
+    @pytest.mark.parametrize("operation, who, part", STOCK_CASES, ids=names(STOCK_CASES))
+    def test_killed_without_holdfast(
+        tmp_path: Path, operation: Operation, who: Who, part: float
+    ) -> None:
         """For the table only."""
-        with Rig(mode.stock(), tmp_path, tables[1]) as made:
-            for _ in kill.moments(made, operation, kill.CRIU, MOMENTS // 4):
+        runtime: Runtime | Literal["criu"] = "runc" if "runc" in who.name else "criu"
+        with Rig(mode.stock(), tmp_path, tables[1], runtime) as made:
+            for _ in kill.moments(made, operation, who, round(MOMENTS * part)):
                 pass

@@ -6,6 +6,9 @@
  *
  * What it does not kill goes on undisturbed: it traces only the one process whose calls it counts,
  * and, until it has found that, all that it may be.
+ *
+ * Of a process with threads it can count the calls of them all (--threads): without those by which
+ * the threads wait for each other or take memory, of which no two runs make the same.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -27,7 +30,8 @@
 
 struct task {
 	pid_t pid;
-	bool naming; /* in a call that may change its name */
+	bool naming;  /* in a call that may change its name */
+	bool counted; /* it is the target, or a thread of it */
 };
 
 /* The K-th call of a number; that of number -1 has been made before all begins. */
@@ -45,6 +49,7 @@ static struct {
 	struct mark since;   /* count from here on */
 	struct mark follow;  /* of the command's children, know only those made from here on */
 	pid_t victim;        /* kill this one instead; 0: the one whose calls are counted */
+	bool threads;        /* count the calls of all its threads */
 	bool list;           /* report every call */
 
 	/* what was found */
@@ -69,6 +74,8 @@ static void usage(void)
 	      "  --follow NUMBER[:K] know only the children made after its K-th call of this "
 	      "number\n"
 	      "  --victim PID       kill this process instead\n"
+	      "  --threads          count the calls of all its threads, but those that only keep\n"
+	      "                     house; of the command itself\n"
 	      "  --report FILE      what was done: killed CALL NUMBER ARGUMENTS..., calls N\n"
 	      "  --list             report every call: call N NUMBER ARGUMENTS...\n",
 		stderr);
@@ -107,6 +114,7 @@ static void parse_options(int argc, char **argv)
 		{"follow", required_argument, NULL, 'f'},
 		{"victim", required_argument, NULL, 'v'},
 		{"report", required_argument, NULL, 'r'},
+		{"threads", no_argument, NULL, 't'},
 		{"list", no_argument, NULL, 'l'},
 		{0},
 	};
@@ -126,6 +134,8 @@ static void parse_options(int argc, char **argv)
 			the.follow = parse_mark(optarg);
 		} else if (opt == 'v') {
 			the.victim = (pid_t)strtol(optarg, NULL, 10);
+		} else if (opt == 't') {
+			the.threads = true;
 		} else if (opt == 'l') {
 			the.list = true;
 		} else if (opt == 'r') {
@@ -136,7 +146,7 @@ static void parse_options(int argc, char **argv)
 			usage();
 		}
 	}
-	if (optind == argc || (the.name && the.child))
+	if (optind == argc || (the.name && the.child) || (the.threads && (the.name || the.child)))
 		usage();
 }
 
@@ -172,11 +182,22 @@ static void forget(pid_t pid)
 		*task = the.tasks[--the.n_tasks];
 }
 
-static void found(pid_t pid)
+static void found(struct task *task)
 {
-	the.target = pid;
-	/* Its children are none of ours; those of the others are let go as they appear. */
-	ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS);
+	the.target = task->pid;
+	task->counted = true;
+	/* Its children are none of ours; those of the others are let go as they appear. A thread is
+	 * made by what is neither fork() nor vfork(). */
+	ptrace(PTRACE_SETOPTIONS, task->pid, NULL,
+		OPTIONS | (the.threads ? PTRACE_O_TRACECLONE : 0));
+}
+
+static bool is_thread_of(pid_t pid, pid_t leader)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)leader, (int)pid);
+	return access(path, F_OK) == 0;
 }
 
 static struct task *meet(pid_t pid)
@@ -190,9 +211,10 @@ static struct task *meet(pid_t pid)
 		die("too many processes");
 	}
 	task = &the.tasks[the.n_tasks++];
-	*task = (struct task){pid, false};
+	*task = (struct task){.pid = pid};
+	task->counted = the.threads && the.target && is_thread_of(pid, the.target);
 	if (pid != the.main && ++the.children == the.child && !the.target)
-		found(pid);
+		found(task);
 	return task;
 }
 
@@ -206,9 +228,26 @@ static void report_call(const char *what, const struct __ptrace_syscall_info *in
 			(unsigned long long)info->entry.args[3]);
 }
 
+/* What a thread does because of other threads, or of memory. */
+static bool keeps_house(long number)
+{
+	static const long numbers[] = {SYS_futex, SYS_nanosleep, SYS_clock_nanosleep,
+		SYS_sched_yield, SYS_epoll_pwait, SYS_epoll_ctl, SYS_restart_syscall, SYS_mmap,
+		SYS_munmap, SYS_madvise, SYS_mprotect, SYS_prctl, SYS_clone, SYS_clone3, SYS_exit,
+		SYS_set_robust_list, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask,
+		SYS_rt_sigreturn, SYS_sigaltstack, SYS_tgkill, SYS_gettid, SYS_getpid};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (number == numbers[i])
+			return true;
+	return false;
+}
+
 /* True when somebody was killed. */
 static bool count(pid_t pid, const struct __ptrace_syscall_info *info)
 {
+	if (the.threads && keeps_house((long)info->entry.nr))
+		return false;
 	if (!passed(&the.since, (long)info->entry.nr))
 		return false;
 	the.calls++;
@@ -229,12 +268,12 @@ static void let_go(pid_t pid, int sig)
 	forget(pid);
 }
 
-static void go_on(pid_t pid, int sig)
+static void go_on(const struct task *task, int sig)
 {
-	if (the.target && pid != the.target)
-		let_go(pid, sig);
+	if (the.target && !task->counted)
+		let_go(task->pid, sig);
 	else
-		ptrace(PTRACE_SYSCALL, pid, NULL, sig);
+		ptrace(PTRACE_SYSCALL, task->pid, NULL, sig);
 }
 
 static void on_syscall(struct task *task)
@@ -244,8 +283,8 @@ static void on_syscall(struct task *task)
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) <= 0)
 		return; /* killed by another */
-	if (info.op == PTRACE_SYSCALL_INFO_ENTRY && pid == the.target) {
-		if (count(pid, &info)) {
+	if (info.op == PTRACE_SYSCALL_INFO_ENTRY && task->counted) {
+		if (count(the.target, &info)) {
 			the.target_over = true;
 			if (the.victim)
 				let_go(pid, 0);
@@ -257,9 +296,9 @@ static void on_syscall(struct task *task)
 			passed(&the.follow, (long)info.entry.nr))
 			ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS | FOLLOW);
 	} else if (task->naming && !the.target && the.name && is_called(pid)) {
-		found(pid);
+		found(task);
 	}
-	go_on(pid, 0);
+	go_on(task, 0);
 }
 
 static void on_stop(pid_t pid, int status)
@@ -271,15 +310,15 @@ static void on_stop(pid_t pid, int status)
 		on_syscall(task);
 	} else if (event == PTRACE_EVENT_EXEC) {
 		if (!the.target && (the.name ? is_called(pid) : !the.child && pid == the.main))
-			found(pid);
-		go_on(pid, 0);
+			found(task);
+		go_on(task, 0);
 	} else if (event == PTRACE_EVENT_STOP && sig != SIGTRAP) {
-		if (the.target && pid != the.target)
+		if (the.target && !task->counted)
 			let_go(pid, 0);
 		else
 			ptrace(PTRACE_LISTEN, pid, NULL, NULL);
 	} else {
-		go_on(pid, event ? 0 : sig);
+		go_on(task, event ? 0 : sig);
 	}
 }
 

@@ -213,7 +213,7 @@ static void check_listener(struct flow *flow, int app, bool restored)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET,
 		.sin_port = htons((uint16_t)flow->port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		.sin_addr.s_addr = htonl(APP_IP)};
 	struct pollfd ready = {app, POLLIN, 0};
 	int sock;
 
@@ -335,13 +335,13 @@ static void forget_tables(void *context)
 	memset(context, 0, sizeof(struct tables));
 }
 
-static void list_tables(struct tables *tables)
+static void list_tables(int netns, struct tables *tables)
 {
 	char buf[NLMSG_SPACE(sizeof(struct nfgenmsg))] __attribute__((aligned(4))) = {0};
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buf);
 	struct hf_error err = HF_ERROR_INIT;
-	int netns = hf_netns_open(0, &err);
-	int sock = hf_netlink_open(netns, NETLINK_NETFILTER, &err);
+	int own = hf_netns_open(0, &err);
+	int sock = hf_netlink_open(netns < 0 ? own : netns, NETLINK_NETFILTER, &err);
 
 	mnl_nlmsg_put_extra_header(header, sizeof(struct nfgenmsg));
 	header->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
@@ -350,29 +350,29 @@ static void list_tables(struct tables *tables)
 	if (hf_netlink_dump(sock, header, take_table, forget_tables, tables, &err) < 0)
 		wrong("tables: %s", err.text);
 	close(sock);
-	close(netns);
+	close(own);
 }
 
-int count_tables(void)
+int count_tables(int netns)
 {
 	struct tables tables = {0};
 
-	list_tables(&tables);
+	list_tables(netns, &tables);
 	return tables.n;
 }
 
-void remove_tables(void)
+void remove_tables(int netns)
 {
 	struct hf_error err = HF_ERROR_INIT;
 	struct tables tables = {0};
-	int netns = hf_netns_open(0, &err);
+	int own = hf_netns_open(0, &err);
 
-	for (list_tables(&tables); tables.n > 0; list_tables(&tables))
-		if (hf_net_unlock(netns, tables.id, &err) < 0) {
+	for (list_tables(netns, &tables); tables.n > 0; list_tables(netns, &tables))
+		if (hf_net_unlock_host(netns < 0 ? own : netns, tables.id, &err) < 0) {
 			wrong("unlock: %s", err.text);
 			break;
 		}
-	close(netns);
+	close(own);
 }
 
 /* The guardian becomes our child when its parent has ended. The first task is waited for elsewhere.

@@ -63,12 +63,12 @@ void host_load(const char *path)
 
 /* ---- the tasks, by ptrace */
 
-static void stop(const struct scene *scene)
+static void stop(const struct scene *scene, long options)
 {
 	for (int i = 0; i < N_TASKS; i++) {
 		pid_t pid = scene->tasks[i];
 
-		if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 ||
+		if (ptrace(PTRACE_SEIZE, pid, NULL, options) < 0 ||
 			ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 ||
 			waitpid(pid, NULL, __WALL) != pid) {
 			perror("ptrace");
@@ -108,18 +108,21 @@ static void dump(const struct job *job, const struct scene *scene)
 {
 	bool failed;
 
-	stop(scene);
+	stop(scene, job->held ? PTRACE_O_EXITKILL : 0);
 	if (job->arm_hooks)
 		hf_every_arm(&report->every);
 	report->init = call_init(CR_PLUGIN_STAGE__DUMP);
 	if (report->init == 0)
 		report->hook = call_hook(CR_PLUGIN_HOOK__CHECKPOINT_DEVICES, scene);
+	if (job->killed)
+		kill(getpid(), SIGKILL);
 	failed = host_failed(report);
 	hf_every_arm(&report->every);
 	if (report->init == 0)
 		plugin->exit(CR_PLUGIN_STAGE__DUMP, failed ? -1 : job->result);
 	hf_every_disarm();
-	let_go(scene, !failed && job->result == 0 && !job->resume);
+	if (!job->held)
+		let_go(scene, !failed && job->result == 0 && !job->resume);
 }
 
 /* The tasks are there too early, which no plugin sees. */
@@ -129,7 +132,7 @@ static void restore(const struct job *job, const struct scene *scene)
 		hf_every_arm(&report->every);
 	report->init = call_init(CR_PLUGIN_STAGE__RESTORE);
 	hf_every_disarm();
-	stop(scene);
+	stop(scene, 0);
 	if (job->arm_hooks)
 		hf_every_arm(&report->every);
 	if (report->init == 0) {
@@ -169,7 +172,8 @@ static void be_host(const struct job *job, const struct scene *scene)
 {
 	int before = count_fds();
 
-	if (setns(job->netns, CLONE_NEWNET) < 0)
+	/* After what the plugin registers later. */
+	if (setns(job->netns, CLONE_NEWNET) < 0 || atexit(hf_every_disarm) != 0)
 		_exit(2);
 	image_dir = job->image_dir;
 	if (job->stage == STAGE_DUMP)
@@ -181,7 +185,9 @@ static void be_host(const struct job *job, const struct scene *scene)
 	if (__lsan_do_recoverable_leak_check)
 		report->left_memory = __lsan_do_recoverable_leak_check() != 0;
 	report->ended = true;
-	_exit(0);
+	if (job->stage == STAGE_DUMP)
+		hf_every_arm(&report->every);
+	exit(0);
 }
 
 bool host_failed(const struct report *from)
@@ -206,7 +212,7 @@ void host_run(const struct job *job, struct scene *scene, struct report *to)
 		}
 		usleep(100);
 	}
-	if (status != 0)
+	if (status != 0 && !job->killed)
 		wrong("the host ended with %s %d", WIFSIGNALED(status) ? "signal" : "status",
 			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }

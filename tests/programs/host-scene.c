@@ -50,7 +50,7 @@ static socklen_t loopback(union address *to, int family, int port)
 	memset(to, 0, sizeof(*to));
 	to->any.sa_family = (sa_family_t)family;
 	if (family == AF_INET) {
-		to->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		to->v4.sin_addr.s_addr = htonl(APP_IP);
 		to->v4.sin_port = htons((uint16_t)port);
 		return sizeof(to->v4);
 	}
@@ -85,9 +85,15 @@ static int listen_on(int family, int port)
 	int sock = new_socket(family);
 
 	set(sock, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (bind(sock, &at.any, len) < 0 || listen(sock, 8) < 0)
+	if (bind(sock, &at.any, len) < 0)
+		die("bind");
+	if (listen(sock, 8) == 0)
+		return sock;
+	/* With SO_REUSEADDR the kernel may choose a port which a listener has. */
+	if (port != 0 || errno != EADDRINUSE)
 		die("listen");
-	return sock;
+	close(sock);
+	return listen_on(family, port);
 }
 
 static void connect_to(int sock, int family, int port)

@@ -26,6 +26,8 @@ enum flow_kind {
 	FLOWS
 };
 
+/* Of the loopback device; not 127.0.0.1, which the host's lock leaves alone. IPv6 flows use ::1. */
+#define APP_IP    0xc0000201u
 #define HELD      500 /* bytes that a peer sends into the lock */
 #define N_TASKS   3
 #define N_OPTIONS 9
@@ -81,9 +83,9 @@ void check_data(struct scene *scene, bool restored);
 /* Notes the state of our ends, and that it has not changed since. */
 void note_peers(struct scene *scene);
 void check_peers(const struct scene *scene, bool and_segments);
-/* The number of lock tables in this network namespace. */
-int count_tables(void);
-void remove_tables(void);
+/* The number of lock tables in a network namespace; -1: this one. */
+int count_tables(int netns);
+void remove_tables(int netns);
 /* Waits until only the scene's first task is left of our children. */
 bool await_children(const struct scene *scene);
 
@@ -96,6 +98,8 @@ struct job {
 	bool arm_hooks; /* faults from the init hook on; else from the exit hook only */
 	int result;     /* that the exit hook is told, if the hooks went well */
 	bool resume;    /* a dump's tasks go on afterwards */
+	bool held;      /* the host ends before it has let them go, or killed them: they die then */
+	bool killed;    /* the host is killed before the exit hook */
 	int image_dir;
 	int netns;     /* where the host itself lives */
 	int container; /* the container's, for a host that inherits it; or -1 */

@@ -141,6 +141,11 @@ void make_sample(struct sample *sample)
 		HF_FAMILY_IPV6, HF_TCP_CLOSE_WAIT, unit_v6(1, 80), unit_v6(7, 65535)};
 	sample->addresses[0] = (struct hf_address){HF_FAMILY_IPV4, {192, 0, 2, 1}};
 	sample->addresses[1] = (struct hf_address){HF_FAMILY_IPV6, {0x20, 1, 0xd, 0xb8, [15] = 1}};
+	sample->aliases[0] = (struct hf_alias){
+		HF_FAMILY_IPV4, unit_v4(77, 8080), unit_v4(2, 40000), {.port = 0}};
+	sample->aliases[1] = (struct hf_alias){
+		HF_FAMILY_IPV6, unit_v6(77, 8080), unit_v6(2, 40009), unit_v6(3, 65535)};
+	sample->aliases[2] = (struct hf_alias){.family = HF_FAMILY_IPV4, .local = unit_v4(77, 1)};
 	for (uint8_t i = 0; i < 16; i++)
 		for (uint8_t k = 0; k < N_SAMPLE; k++) {
 			sample->recv[k][i] = (uint8_t)(0x10 + 0x50 * k + i);
@@ -153,6 +158,8 @@ void make_sample(struct sample *sample)
 		.n_pending = 2,
 		.addresses = sample->addresses,
 		.n_addresses = 2,
+		.aliases = sample->aliases,
+		.n_aliases = 3,
 		.conns = sample->conns,
 		.n_conns = N_SAMPLE};
 	for (uint8_t i = 0; i < HF_ID_SIZE; i++)
@@ -257,6 +264,13 @@ void assert_same_as_sample(
 	for (uint32_t i = 0; i < want->n_addresses; i++) {
 		assert_int_equal(image->addresses[i].family, want->addresses[i].family);
 		assert_memory_equal(image->addresses[i].ip, want->addresses[i].ip, 16);
+	}
+	assert_int_equal(image->n_aliases, want->n_aliases);
+	for (uint32_t i = 0; i < want->n_aliases; i++) {
+		assert_int_equal(image->aliases[i].family, want->aliases[i].family);
+		assert_same_endpoint(&image->aliases[i].local, &want->aliases[i].local);
+		assert_same_endpoint(&image->aliases[i].peer, &want->aliases[i].peer);
+		assert_same_endpoint(&image->aliases[i].inside, &want->aliases[i].inside);
 	}
 	assert_int_equal(image->n_conns, want->n_conns);
 	for (uint32_t i = 0; i < want->n_conns; i++) {

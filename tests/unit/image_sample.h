@@ -30,6 +30,7 @@ struct sample {
 	struct hf_image image;
 	struct hf_pending pending[2];
 	struct hf_address addresses[2];
+	struct hf_alias aliases[3]; /* of a connection, with another peer inside, of a listener */
 	struct hf_conn conns[N_SAMPLE];
 	struct hf_holder holders[N_SAMPLE][3];
 	struct hf_option options[2];

@@ -33,7 +33,8 @@ static void make(struct sample *sample)
 
 static void add_alias(struct sample *sample, struct hf_endpoint local, struct hf_endpoint peer)
 {
-	sample->aliases[sample->image.n_aliases++] = (struct hf_alias){HF_FAMILY_IPV4, local, peer};
+	sample->aliases[sample->image.n_aliases++] =
+		(struct hf_alias){.family = HF_FAMILY_IPV4, .local = local, .peer = peer};
 }
 
 /* The two messages about connection 0. */
@@ -232,6 +233,44 @@ static void test_masqueraded(void **state)
 	hf_batch_clear(&told.batch);
 }
 
+/* A client whose port was taken by another one got another, on its way in. */
+static void test_both(void **state)
+{
+	const struct hf_endpoint local = unit_v4(1, 80), peer = unit_v4(2, 40000);
+	struct sample sample;
+	struct told told;
+
+	(void)state;
+	make(&sample);
+	add_alias(&sample, unit_v4(1, 80), unit_v4(2, 40000)); /* another one's, half translated */
+	add_alias(&sample, unit_v4(99, 8080), unit_v4(2, 555));
+	sample.aliases[1].inside = unit_v4(2, 40000);
+	tell(&sample, &told);
+	assert_tuple(told.add, CTA_TUPLE_ORIG, unit_v4(2, 555), unit_v4(99, 8080), true);
+	assert_becomes(told.add, CTA_NAT_DST, &local);
+	assert_becomes(told.add, CTA_NAT_SRC, &peer);
+	assert_tuple(told.keep, CTA_TUPLE_ORIG, unit_v4(1, 80), unit_v4(2, 40000), true);
+	hf_batch_clear(&told.batch);
+}
+
+/* The same where our address is not translated. */
+static void test_other_port(void **state)
+{
+	const struct hf_endpoint peer = unit_v4(2, 40000);
+	struct sample sample;
+	struct told told;
+
+	(void)state;
+	make(&sample);
+	add_alias(&sample, unit_v4(1, 80), unit_v4(2, 555));
+	sample.aliases[0].inside = unit_v4(2, 40000);
+	tell(&sample, &told);
+	assert_tuple(told.add, CTA_TUPLE_ORIG, unit_v4(2, 555), unit_v4(1, 80), true);
+	assert_becomes(told.add, CTA_NAT_DST, NULL);
+	assert_becomes(told.add, CTA_NAT_SRC, &peer);
+	hf_batch_clear(&told.batch);
+}
+
 /* One peer with two names for it: which is this connection's cannot be told. */
 static void test_ambiguous(void **state)
 {
@@ -271,6 +310,8 @@ int main(void)
 		cmocka_unit_test(test_published),
 		cmocka_unit_test(test_published_mapped),
 		cmocka_unit_test(test_masqueraded),
+		cmocka_unit_test(test_both),
+		cmocka_unit_test(test_other_port),
 		cmocka_unit_test(test_ambiguous),
 		cmocka_unit_test(test_loopback),
 	};

@@ -204,6 +204,33 @@ BREAK(address_empty, p->header->addresses[0].len = 0)
 BREAK(address_long, set_address(&p->header->addresses[0], ZERO_16, 15))
 BREAK(address_zero, set_address(&p->header->addresses[1], ZERO_16, 16))
 BREAK(address_loopback, set_address(&p->header->addresses[0], (const uint8_t[4]){127, 9}, 4))
+
+static void set_aliases(Holdfast__Header *header, size_t n)
+{
+	header->aliases = realloc(header->aliases, n * sizeof(*header->aliases));
+	assert_non_null(header->aliases);
+	for (size_t i = header->n_aliases; i < n; i++) {
+		header->aliases[i] = malloc(sizeof(**header->aliases));
+		assert_non_null(header->aliases[i]);
+		holdfast__alias__init(header->aliases[i]);
+	}
+	header->n_aliases = n;
+}
+
+BREAK(aliases_many, set_aliases(p->header, HF_MAX_ALIASES + 1))
+BREAK(alias_family, p->header->aliases[0]->family = 5)
+BREAK(alias_family_other, p->header->aliases[0]->family = 6)
+BREAK(alias_no_local, DROP(endpoint, p->header->aliases[1]->local))
+BREAK(alias_local_port_0, p->header->aliases[2]->local->port = 0)
+BREAK(alias_local_zero, set_ip(p->header->aliases[2]->local, ZERO_16, 4))
+BREAK(alias_peer_port_0, p->header->aliases[0]->peer->port = 0)
+BREAK(alias_peer_zero, set_ip(p->header->aliases[0]->peer, ZERO_16, 4))
+BREAK(alias_inside_port_0, p->header->aliases[1]->inside->port = 0)
+BREAK(alias_inside_multicast, set_ip(p->header->aliases[1]->inside, MULTI_6, 16))
+BREAK(alias_inside_short, p->header->aliases[1]->inside->ip.len = 4)
+BREAK(alias_inside_listener, p->header->aliases[2]->inside = new_endpoint())
+BREAK(alias_inside_unknown, add_unknown(&p->header->aliases[1]->inside->base))
+BREAK(alias_unknown, add_unknown(&p->header->aliases[1]->base))
 BREAK(pending_many, set_pending(p->header, HF_MAX_PENDING + 1))
 BREAK(pending_family, p->header->pending[1]->family = 5)
 BREAK(pending_state_0, p->header->pending[1]->state = 0)
@@ -378,6 +405,20 @@ static const struct {
 	CASE(address_long, "header", "addresses: one has neither"),
 	CASE(address_zero, "header", "address 2: ip: is unspecified"),
 	CASE(address_loopback, "header", "address 1: ip: is a loopback address"),
+	CASE(aliases_many, "header", "aliases: too many"),
+	CASE(alias_family, "header", "alias 1: family: "),
+	CASE(alias_family_other, "header", "alias 1: local: "),
+	CASE(alias_no_local, "header", "alias 2: local: missing"),
+	CASE(alias_local_port_0, "header", "alias 3: local: the port is 0"),
+	CASE(alias_local_zero, "header", "alias 3: local: is unspecified"),
+	CASE(alias_peer_port_0, "header", "alias 1: peer: the port is 0"),
+	CASE(alias_peer_zero, "header", "alias 1: peer: "),
+	CASE(alias_inside_port_0, "header", "alias 2: inside: the port is 0"),
+	CASE(alias_inside_multicast, "header", "alias 2: inside: "),
+	CASE(alias_inside_short, "header", "alias 2: inside: "),
+	CASE(alias_inside_listener, "header", "alias 3: inside: of a listener"),
+	CASE(alias_inside_unknown, "header", "alias 2: inside: has a field"),
+	CASE(alias_unknown, "header", "alias 2: content: has a field"),
 	CASE(pending_many, "header", "pending: too many"),
 	CASE(pending_family, "header", "pending 2: family: "),
 	CASE(pending_state_0, "header", "pending 2: state: "),

@@ -144,7 +144,8 @@ static void test_host(void **state)
 			.state = HF_TCP_ESTABLISHED,
 			.local = {.ip = {127, 0, 0, 1}, .port = 82},
 			.peer = {.ip = {127, 0, 0, 1}, .port = 83}}};
-	struct hf_alias aliases[] = {{HF_FAMILY_IPV4, unit_v4(77, 8080), unit_v4(2, 0x6161)},
+	struct hf_alias aliases[] = {
+		{.family = HF_FAMILY_IPV4, .local = unit_v4(77, 8080), .peer = unit_v4(2, 0x6161)},
 		{.family = HF_FAMILY_IPV4, .local = unit_v4(78, 0x7171)}};
 	const struct hf_image image = {.id = {1},
 		.conns = conns,

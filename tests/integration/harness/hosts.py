@@ -159,11 +159,15 @@ class Hosts(Closing):
         if self.topology == "segment":
             announce(to.ns, dev, FLOATING4, FLOATING6)
 
-    def keep_addresses(self) -> None:
-        """Packets from containers keep their source, which podman would make the host's.
+    def keep_addresses(self, on: bool = True) -> None:
+        """Whether packets from containers keep their source, which podman would make the host's.
 
         It would do so with what a connection that was not begun here sends first.
         """
+        for host in self.all:
+            host.ns.run("nft", "destroy table inet site").check()
+        if not on:
+            return
         rules = "type nat hook postrouting priority srcnat - 1;"
         for number in CONTAINERS:
             for kind, address in (("ip", address4(number)), ("ip6", address6(number))):

@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -24,10 +25,10 @@ from typing import Literal
 from . import checks, proc
 from .criu import CriuServer, Result, read_log
 from .mode import Mode
-from .net import Network
-from .oci import OciServer
+from .net import HOST, Network, nft_tables
+from .oci import OciServer, Runtime
 from .peer import Peer
-from .programs import builddir, program
+from .programs import program
 
 GUARDIAN = "holdfast-guard"
 # Every kind of stream, each connection held by a child of the server as well; limited, so that
@@ -72,10 +73,15 @@ CRIU_FAILING = Who("criu, failing", dump="fail")
 GUARDIAN_LEAVING = Who("guardian, leaving", ("--name", GUARDIAN), dump="leave running")
 GUARDIAN_FAILING = Who("guardian, failing", ("--name", GUARDIAN), dump="fail")
 GUARDIAN_PARENT = Who("guardian's parent", ("--child", "1"))
-RUNTIME = Who("crun")
+CRUN = Who("crun")
+RUNC = Who("runc", ("--threads",))
 # (The first criu only tells its version.)
-RUNTIME_CRIU = Who("criu of crun", ("--name", "criu:2"))
-RUNTIME_ROOT = Who("root task of crun", ("--name", "criu:2"), root=True)
+CRUN_CRIU = Who("criu of crun", ("--name", "criu:2"))
+RUNC_CRIU = Who("criu of runc", ("--name", "criu:2"))
+CRUN_ROOT = Who("root task of crun", ("--name", "criu:2"), root=True)
+RUNC_ROOT = Who("root task of runc", ("--name", "criu:2"), root=True)
+CRUN_GUARDIAN = Who("guardian of crun", ("--name", GUARDIAN), dump="leave running")
+RUNC_GUARDIAN = Who("guardian of runc", ("--name", GUARDIAN), dump="leave running")
 
 
 @functools.cache
@@ -288,7 +294,9 @@ def _state(pid: int) -> str:
 class Rig:
     """with Rig(mode, tmp_path) as rig: ...; a loaded container, made anew once it was lost."""
 
-    def __init__(self, mode: Mode, work: Path, table: Table, runtime: str = "criu") -> None:
+    def __init__(
+        self, mode: Mode, work: Path, table: Table, runtime: Runtime | Literal["criu"] = "criu"
+    ) -> None:
         self.mode, self.work, self.table, self.runtime = mode, work, table, runtime
         self.built = 0
         self._stack = contextlib.ExitStack()
@@ -317,7 +325,7 @@ class Rig:
         if self.runtime == "criu":
             self.server = CriuServer(self.net, work, self.mode, "external", args)
         else:
-            self.server = OciServer(self.net, work, self.mode, "crun", args)
+            self.server = OciServer(self.net, work, self.mode, self.runtime, args)
         self._stack.enter_context(self.server)
         self._stack.callback(self._clean)
         self.peer = self._stack.enter_context(
@@ -333,6 +341,8 @@ class Rig:
         for name in (GUARDIAN, "hf-kill", "criu"):
             proc.kill(_processes(name))
         proc.kill(pid for (pid, _), name in self._leftovers.found().items() if name != "hf-peer")
+        for family, name in nft_tables(HOST):
+            HOST.run("nft", "delete", "table", family, name)
 
     def finish(self) -> None:
         """Every byte of every stream has arrived, and nobody is there but the container."""
@@ -421,18 +431,30 @@ class Rig:
     # ---- what came of it
 
     def _tables(self) -> list[str]:
-        tables = checks.holdfast_tables(self.net.container)
+        """The locks, of which the host may have some too."""
+        tables = checks.holdfast_tables(self.net.container, HOST)
         return tables + checks.criu_tables(self.net.container)
+
+    def _lock_left(self) -> list[str]:
+        tables = self._tables()
+        if not tables:
+            return []
+        on_host = all(table.startswith(HOST.name) for table in tables)
+        return ["lock left on the host"] if on_host else ["lock left"]
+
+    def _reuseaddr(self, pids: Sequence[int]) -> set[int]:
+        """hf-server's listeners have it on, and what they accept inherits it; repair mode uses it."""
+        return {
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+            for pid in pids
+            for sock in checks.sockets(pid)
+            if sock.family in (socket.AF_INET, socket.AF_INET6)
+        }
 
     def _held(self) -> int:
         """Connections of the container that the kernel knows of."""
         words = ["ss", "-Htn", "state", "connected", "exclude", "time-wait"]
         return len(self.net.container.run(*words).check().output.splitlines())
-
-    def _recover(self) -> None:
-        """Nobody watches the guardian: what it leaves when it alone is killed is mended by hand."""
-        command = [builddir() / "holdfast", "recover", "--netns", self.net.container.path]
-        proc.run(command).check()
 
     def _running(self, pids: Sequence[int]) -> list[str]:
         """What is wrong with a container that should run on."""
@@ -443,10 +465,11 @@ class Rig:
             trouble.append(f"{len(dead)} of {len(pids)} tasks died")
         if stuck:
             trouble.append(f"{len(stuck)} tasks stopped")
-        if self._tables():
-            trouble.append("lock left")
+        trouble += self._lock_left()
         if checks.repair_sockets(pid for pid in pids if proc.alive(pid)):
             trouble.append("repair mode left")
+        if 0 in self._reuseaddr(pids):
+            trouble.append("SO_REUSEADDR lost")
         # (With the others it would be a matter of patience only.)
         if not {"lock left", "repair mode left"} & set(trouble) and not self.peer.progress().ok:
             lost = sum(not c.kept for c in self.peer.stats())
@@ -460,7 +483,7 @@ class Rig:
             proc.wait_for(lambda: not any(map(proc.alive, tree)), "end of all tasks", SETTLE)
         left = [pid for pid in tree if proc.alive(pid)]
         trouble = [f"{len(left)} of {len(tree)} tasks left"] if left else []
-        return trouble + (["lock left"] if self._tables() else [])
+        return trouble + self._lock_left()
 
     def _restorable(self, tree: Sequence[int]) -> list[str]:
         """What is wrong with a container that should come back by a restore."""
@@ -509,9 +532,6 @@ class Rig:
             proc.wait_for(lambda: not proc.alive(tree[0]), "end of the task that was killed")
         if proc.alive(tree[0]):
             outcome = "goes on" if not result.ok else "goes on after a good dump"
-            if who in (GUARDIAN_LEAVING, GUARDIAN_FAILING) and self._tables():
-                self._recover()
-                outcome = "goes on after holdfast recover"
             if self._thaw(tree[0]):
                 outcome = FROZEN
             trouble += self._running(tree)
@@ -552,11 +572,12 @@ class Rig:
         tree = self.server.pids()
         self.run("dump").check()
         self._settle()
+        locks = self._tables()
         since = checks.Leftovers()
         self.run("restore", self._wrapper(who, *trace.options(index)))
         call = self._killed(index)
         trouble = self._settle()
-        left = sorted(pid for (pid, _), name in since.found().items() if name != "crun")
+        left = sorted(pid for (pid, _), name in since.found().items() if name not in ("crun", "runc"))
         if self._tables() or not left:
             outcome = "restores again"
             if left:
@@ -564,7 +585,7 @@ class Rig:
             if self._held():
                 trouble.append("tasks hold connections")
             proc.kill(left)
-            if not self._tables():
+            if self._tables() != locks:
                 trouble.append("lock gone")
             trouble += self._restorable(tree)
         else:
@@ -573,8 +594,9 @@ class Rig:
                 self.server.pid = tree[0]
             else:
                 tree = left
+                self.server.unmount()
                 if not self.server.pids():
-                    outcome = "runs, unknown to crun"
+                    outcome = f"runs, unknown to {self.runtime}"
             trouble += self._running(tree)
         return self._note("restore", who, call, outcome, trouble, start)
 

@@ -173,14 +173,25 @@ class OciServer(Closing):
         for pid in pids[1:]:
             (Path("/sys/fs/cgroup") / paths[0] / "cgroup.procs").write_text(str(pid))
 
+    @property
+    def _state(self) -> Path:
+        return self.work / "state" / self.id
+
+    def unmount(self) -> None:
+        """What a runtime that was killed in a restore has left: crun in the one place, runc in the
+        other. runc's delete, and its next checkpoint, would remove what is mounted there: the files
+        of the container.
+        """
+        for root in (self.bundle / "criu-root", self._state / "criu-root"):
+            if root.exists():
+                proc.run(["umount", "--lazy", root])
+                root.rmdir()
+
     def forget(self) -> None:
         """Has the runtime remove what it knows of the container, even if it was killed."""
+        self.unmount()
         self._call("delete", "--force", self.id)
-        shutil.rmtree(self.work / "state" / self.id, ignore_errors=True)
-        root = self.bundle / "criu-root"  # where crun mounts the root for a restore
-        if root.exists():
-            proc.run(["umount", "--lazy", root])
-            root.rmdir()
+        shutil.rmtree(self._state, ignore_errors=True)
 
     def close(self) -> None:
         pids = self.pids()

@@ -4,7 +4,9 @@
   crun-same, runc-same      the network namespace stays, as in a pod
   crun-other, runc-other    it is made anew on the other host, before the restore
   podman-same               podman container checkpoint and restore
-  podman-other              with an archive, which is taken to the other host
+  podman-other              with an archive, which is taken to the other host; containers keep
+                            their addresses
+  podman-nat                the same, and containers get the host's address, as podman has it
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from .oci import OciServer, Runtime
 from .podman import PORT, PodmanServer
 
 PLACES = ("crun-same", "crun-other", "runc-same", "runc-other", "podman-same", "podman-other")
+MORE = ("podman-nat",)
 
 
 class Container(Protocol):
@@ -150,8 +153,9 @@ class PodmanPlace(PodmanServer):
 def make(place: str, hosts: Hosts, work: Path, mode: Mode) -> Container:
     """The hosts must be prepared for podman."""
     runtime, _, where = place.partition("-")
-    other = where == "other"
+    other = where in ("other", "nat")
     if runtime == "podman":
+        hosts.keep_addresses(where == "other")
         return PodmanPlace(hosts, mode, other=other)
     if runtime in ("crun", "runc"):
         return HostServer(hosts, work, mode, runtime, other=other)  # type: ignore[arg-type]

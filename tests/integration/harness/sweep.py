@@ -24,7 +24,7 @@ from . import mode, podman, sweep_page
 from .hosts import Hosts
 from .mode import Mode
 from .peer import Peer, Report
-from .places import PLACES, Container, make
+from .places import MORE, PLACES, Container, make
 from .programs import builddir
 from .sweep_results import Found, Point, read
 
@@ -53,8 +53,6 @@ class Lane:
         self.work.mkdir()
         self.hosts = self._stack.enter_context(Hosts(self.work / "hosts"))
         podman.prepare(self.hosts, self.image)
-        # Else podman would have hosts give their own addresses to what containers send.
-        self.hosts.keep_addresses()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -188,8 +186,8 @@ def lengths(text: str, step: float) -> list[float]:
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="harness.sweep", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", nargs="+", choices=PLACES, default=PLACES, metavar="PLACE",
-                        help=f"of {', '.join(PLACES)}")
+    parser.add_argument("--only", nargs="+", choices=PLACES + MORE, default=PLACES,
+                        metavar="PLACE", help=f"of {', '.join(PLACES)} (these) and {', '.join(MORE)}")
     parser.add_argument("--modes", nargs="+", choices=sorted(MODES), default=list(MODES))
     parser.add_argument("--lengths", default="0:8", help='FIRST:LAST or A,B,C in seconds (0:8)')
     parser.add_argument("--step", type=float, default=0.1, help="seconds (0.1)")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .chart import Chart, Panel, Series
 from .pages import page, table
-from .places import PLACES
+from .places import MORE, PLACES
 from .sweep_results import Found
 
 JSON, PAGE, PICTURE = "sweep.json", "sweep.md", "sweep.svg"
@@ -22,6 +22,7 @@ WORDS = {
     "runc-other": "runc, on another host",
     "podman-same": "podman checkpoint and restore",
     "podman-other": "podman, on another host",
+    "podman-nat": "podman, on another host, masquerading",
 }
 
 INTRO = """# Outages of every length
@@ -35,7 +36,9 @@ and its socket is not; which pauses that are is chance, and another run finds ot
 
 PLACES_TEXT = """The peer is behind a router. "Another host": the archive or the images are taken there, with
 holdfast `holdfast lock` is run there, the route is switched, and the container is restored. For crun and runc a script
-makes the network, for podman podman. Hosts are network, mount and process namespaces of one machine.
+makes the network, for podman podman. Its networks give what a container sends first the host's address (masquerading), also
+where that belongs to a connection which came from elsewhere: with stock CRIU a rule must keep the containers' addresses, which
+all but the last rows have; holdfast does not need it. Hosts are network, mount and process namespaces of one machine.
 
 `python3 -m harness.sweep` in `tests/integration` measures, see its `--help`; this page is made of sweep.json.
 """
@@ -57,7 +60,7 @@ def _seconds(ms: float) -> str:
 
 def _summary(results: Sequence[Found]) -> list[str]:
     rows = []
-    for place in PLACES:
+    for place in PLACES + MORE:
         for mode in MODES:
             found = of(results, place, mode)
             if not found:
@@ -80,7 +83,7 @@ def _summary(results: Sequence[Found]) -> list[str]:
 
 
 def _every(results: Sequence[Found]) -> list[str]:
-    pairs = [(place, mode) for place in PLACES for mode in MODES if of(results, place, mode)]
+    pairs = [(place, mode) for place in PLACES + MORE for mode in MODES if of(results, place, mode)]
     kept = {r.point: r.kept for r in results}
     cells = {(p.place, p.mode, p.length): str(n) for p, n in kept.items()}
     lengths = sorted({r.point.length for r in results})
@@ -116,7 +119,7 @@ def picture(results: Sequence[Found]) -> str:
 
 
 def write(results: Sequence[Found]) -> None:
-    order = {place: number for number, place in enumerate(PLACES)}
+    order = {place: number for number, place in enumerate(PLACES + MORE)}
     results = sorted(results, key=lambda r: (order[r.point.place], r.point.mode, r.point.length))
     page(JSON).write_text("[\n" + ",\n".join(r.line() for r in results) + "\n]\n")
     page(PAGE).write_text(text(results))
