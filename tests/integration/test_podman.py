@@ -255,7 +255,7 @@ def test_leave_running(routed: Hosts, holdfast_mode: Mode, runtime: Runtime) -> 
 # ---- new clients, and others
 
 
-@pytest.mark.parametrize("way", [in_place, same_host])
+@pytest.mark.parametrize("way", [in_place, same_host, other_host])
 def test_new_clients_wait(
     routed: Hosts, holdfast_mode: Mode, way: Callable[..., None]
 ) -> None:
@@ -266,20 +266,27 @@ def test_new_clients_wait(
     """
     with PodmanServer(routed, holdfast_mode) as server, Peers(server) as peers:
         peers.add("remote", routed.peer, server.targets())
+        # The published port is known by those who came through it.
+        peers.add("published", routed.peer, server.published())
         clients: dict[str, subprocess.Popen[bytes]] = {}
 
         def come() -> None:
-            for ns in (routed.peer, routed.one.ns):
-                for address in (server.v4, server.v6):
-                    words = ["nc", "-zw", "10", address, PORT]
-                    clients[f"{ns.name} {address}"] = ns.popen(words)
+            for ns, targets in (
+                (routed.peer, server.targets()),
+                (routed.one.ns, server.targets()),
+                (routed.peer, server.published()),
+            ):
+                for target in targets.values():
+                    address, _, port = target.rpartition(":")
+                    words = ["nc", "-zw", "10", address.strip("[]"), port]
+                    clients[f"{ns.name} {target}"] = ns.popen(words)
             time.sleep(0.5)
             assert all(client.poll() is None for client in clients.values())
 
         peers.start()
         way(server, come)
         refused = [who for who, client in clients.items() if client.wait(timeout=15) != 0]
-        assert len(clients) == 4 and not refused
+        assert len(clients) == 6 and not refused
         peers.finish()
 
 
