@@ -169,9 +169,11 @@ def demo(args: argparse.Namespace) -> int:
     show(outcomes)
     good = outcomes["holdfast"].kept == len(CONNECTIONS) and not left
     if not args.keep_addresses:
-        print("(podman gives what a moved container sends first the new host's address, which resets"
-              " connections.\nWith --keep-addresses a rule prevents that: then stock CRIU loses fewer,"
-              " see docs/sweep.md.)")
+        print(
+            "(podman gives what a moved container sends first the new host's address, which"
+            "\nresets connections. With --keep-addresses a rule prevents that: then stock CRIU"
+            "\nloses fewer, see docs/sweep.md.)"
+        )
     return 0 if good else 1
 
 

@@ -181,13 +181,16 @@ def test_peers_of_every_kind(
         peers.finish()
 
 
-@RUNTIMES
+@pytest.mark.parametrize(
+    ("runtime", "carrier"), [("crun", "holdfast"), ("runc", "holdfast"), ("crun", "established")]
+)
 def test_another_host_behind_a_router(
-    routed: Hosts, holdfast_mode: Mode, runtime: Runtime
+    routed: Hosts, holdfast_mode: Mode, runtime: Runtime, carrier: str
 ) -> None:
     """podman would have what the container sends first leave under the other host's address; and
     published ports are another translation there until the container runs."""
-    with PodmanServer(routed, holdfast_mode, runtime) as server, Peers(server) as peers:
+    options = holdfast_mode if carrier == "holdfast" else mode.established()
+    with PodmanServer(routed, options, runtime) as server, Peers(server) as peers:
         peers.add("remote", routed.peer, server.targets())
         peers.add("published", routed.peer, server.published())
         peers.start()

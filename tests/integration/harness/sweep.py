@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How many of 40 busy connections survive an outage of each length, with holdfast and without.
 
-    cd tests/integration && python3 -m harness.sweep [--only podman-same] [--lengths 0:8] [--step 0.1]
+    cd tests/integration
+    python3 -m harness.sweep [--only podman-same] [--lengths 0:8] [--step 0.1]
 
 Runs in the test root. Each result is a line of a file, and what is there already is not measured
 again: a run that was stopped goes on, and pieces may be run at any time (--lengths may lie between
@@ -185,9 +186,11 @@ def lengths(text: str, step: float) -> list[float]:
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="harness.sweep", description=(__doc__ or "").split("\n")[0])
+    description = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="harness.sweep", description=description)
+    names = f"of {', '.join(PLACES)} (these) and {', '.join(MORE)}"
     parser.add_argument("--only", nargs="+", choices=PLACES + MORE, default=PLACES,
-                        metavar="PLACE", help=f"of {', '.join(PLACES)} (these) and {', '.join(MORE)}")
+                        metavar="PLACE", help=names)
     parser.add_argument("--modes", nargs="+", choices=sorted(MODES), default=list(MODES))
     parser.add_argument("--lengths", default="0:8", help='FIRST:LAST or A,B,C in seconds (0:8)')
     parser.add_argument("--step", type=float, default=0.1, help="seconds (0.1)")

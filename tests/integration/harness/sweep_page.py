@@ -26,21 +26,25 @@ WORDS = {
 }
 
 INTRO = """# Outages of every length
-A container with {connections} busy connections is checkpointed and, after a pause, restored: how many of them survive, by
-the length of the pause, in seconds. **stock** is CRIU's own `--tcp-established` with its nftables lock. Every byte is
-checked at both ends. A connection is lost when a retransmission comes at a moment when the container's address is there
-and its socket is not; which pauses that are is chance, and another run finds others.
+A container with {connections} busy connections is checkpointed and, after a pause, restored:
+how many of them survive, by the length of the pause, in seconds. **stock** is CRIU's own
+`--tcp-established` with its nftables lock. Every byte is checked at both ends. A connection is
+lost when a retransmission comes at a moment when the container's address is there and its socket
+is not; which pauses that are is chance, and another run finds others.
 
 ![connections kept, by the length of the outage](sweep.svg)
 """
 
-PLACES_TEXT = """The peer is behind a router. "Another host": the archive or the images are taken there, with
-holdfast `holdfast lock` is run there, the route is switched, and the container is restored. For crun and runc a script
-makes the network, for podman podman. Its networks give what a container sends first the host's address (masquerading), also
-where that belongs to a connection which came from elsewhere: with stock CRIU a rule must keep the containers' addresses, which
-all but the last rows have; holdfast does not need it. Hosts are network, mount and process namespaces of one machine.
+PLACES_TEXT = """The peer is behind a router. "Another host": the archive or the images are taken
+there, with holdfast `holdfast lock` is run there, the route is switched, and the container is
+restored. For crun and runc a script makes the network, for podman podman. Its networks give what a
+container sends first the host's address (masquerading), also where that belongs to a connection
+which came from elsewhere: with stock CRIU a rule must keep the containers' addresses, which all
+but the last rows have; holdfast does not need it. Hosts are network, mount and process namespaces
+of one machine.
 
-`python3 -m harness.sweep` in `tests/integration` measures, see its `--help`; this page is made of sweep.json.
+`python3 -m harness.sweep` in `tests/integration` measures, see its `--help`; this page is made of
+sweep.json.
 """
 
 
@@ -101,13 +105,16 @@ def text(results: Sequence[Found]) -> str:
     return "\n".join(parts)
 
 
+def _kept(found: Sequence[Found]) -> list[tuple[float, float]]:
+    return [(result.point.length, result.kept) for result in found]
+
+
 def picture(results: Sequence[Found]) -> str:
     connections = max(r.kept + r.lost for r in results)
     panels = []
     for place in PLACES:
         series = tuple(
-            Series(mode, *COLOURS[mode], tuple((r.point.length, r.kept) for r in of(results, place, mode)))
-            for mode in MODES
+            Series(mode, *COLOURS[mode], tuple(_kept(of(results, place, mode)))) for mode in MODES
         )
         panels.append(Panel(WORDS[place], series))
     end = max(1.0, *(r.point.length for r in results))
