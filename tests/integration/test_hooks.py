@@ -737,9 +737,31 @@ def test_new_namespace_without_hook(
 
 
 # CRIU runs it with the first process of what it restores.
-AT_SETUP = """#!/bin/sh
-[ "$CRTOOLS_SCRIPT_ACTION" != setup-namespaces ] || exec {attach} "$CRTOOLS_INIT_PID"
+AT_ACTION = """#!/bin/sh
+[ "$CRTOOLS_SCRIPT_ACTION" != {action} ] || exec {attach} "$CRTOOLS_INIT_PID"
 """
+
+
+def test_new_namespace_without_hooks(
+    tmp_path: Path, leftovers: checks.Leftovers, holdfast_mode: Mode
+) -> None:
+    """crun calls none when it restores: the plugin takes the lock as soon as the tasks are there."""
+    script = tmp_path / "script"
+    with Switched(tmp_path) as net:
+        script.write_text(AT_ACTION.format(action="post-restore", attach=net.attach))
+        script.chmod(0o755)
+        empty = holdfast_mode.plus("empty-ns net")
+        start = {"createRuntime": [net.entry()]}
+        server = OciServer(net, tmp_path / "s", empty, "crun", hooks=start, own_netns=True)
+        with server, Peer(net.peer, net.targets(), ROLES, patience=20) as peer:
+            server.mode = empty.plus(f"action-script {net.detach}")
+            server.checkpoint().check()
+            net.wait.touch()
+            server.mode = empty.plus(f"action-script {script}")
+            assert server.restore().check().lines("holdfast: lock taken")
+            assert held(net.seen.read_text()) > 0
+            finish(peer)
+        assert not checks.holdfast_tables(HOST)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -749,7 +771,7 @@ def test_namespace_made_anew(
     """By its path. crun calls no hooks: the plugin has found it and taken the lock before."""
     record, script = Record(tmp_path), tmp_path / "script"
     with Switched(tmp_path) as net:
-        script.write_text(AT_SETUP.format(attach=net.attach))
+        script.write_text(AT_ACTION.format(action="setup-namespaces", attach=net.attach))
         script.chmod(0o755)
         netns = ["ip", "netns", "add", net.container.name]
         proc.run(netns).check()
