@@ -3,16 +3,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .net import Netns, Network
+from .checks import holdfast_tables
+from .net import HOST, Netns, Network
+from .oci import OciServer
 from .proc import run
 from .programs import Missing, builddir
+
+RUNTIMES = ["runc", "crun"]
+STARTS = ["prestart", "createRuntime"]
+STAGES = [*STARTS, "poststop"]
+ROLES = ["idle*2", "echo*3", "source*2", "sink*3", "duplex*2"]
 
 MAC = "02:77:00:00:00:01"
 
@@ -25,7 +34,7 @@ exit $status
 """
 
 # The kernel takes a dying namespace's rules away before its devices, so what comes then is answered
-# by a reset. Where the host forwards it the host's lock holds it; the bridge here is not the host's.
+# by a reset. The host's lock holds what the host forwards; but the bridge here is not the host's.
 DETACH = """#!/bin/sh
 [ "${{CRTOOLS_SCRIPT_ACTION:-post-dump}}" != post-dump ] || exec ip -n {switch} link set port down
 """
@@ -48,7 +57,8 @@ $ns ip addr add {v4}/24 dev eth0
 $ns ip addr add {v6}/64 dev eth0 nodad
 $ns ip link set eth0 up
 if [ -e {wait} ]; then
-	timeout 30 sh -c "while $ns nft list table inet arrived | grep -q 'packets 0 '; do sleep 0.05; done"
+	timeout 30 sh -c "while $ns nft list table inet arrived | grep -q 'packets 0 '
+		do sleep 0.05; done"
 	sleep 0.2
 fi
 $ns nft list ruleset >{seen}
@@ -77,6 +87,26 @@ def by_hand(
     words = [*map(str, before), str(hook()), *stage]
     done = subprocess.run(words, input=text, capture_output=True, timeout=60, **popen)
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def refused(ran: Ran, stage: str, *words: str) -> None:
+    """One line, and a container is not kept from being removed."""
+    assert ran.out == "" and ran.err.count("\n") == 1 and ran.err.endswith("\n"), ran
+    assert ran.err.startswith(f"holdfast-hook: {stage}: ") and ran.err.isascii(), ran
+    for word in words:
+        assert word in ran.err, ran
+    assert ran.rc == (0 if stage == "poststop" else 1), ran
+
+
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """At the end, whatever comes between; one with an output is ready when it says so."""
+    with process:
+        try:
+            assert not process.stdout or process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
 
 
 class Record:
@@ -156,3 +186,31 @@ class Switched(Network):
     def entry(self) -> dict[str, Any]:
         """The hook that attaches the network."""
         return {"path": str(self.attach), "args": [str(self.attach)]}
+
+
+def rulesets(*namespaces: Netns) -> list[str]:
+    return [ns.run("nft", "list", "ruleset").check().output for ns in namespaces]
+
+
+def held(ruleset: str) -> int:
+    """Packets dropped, in what a hook wrote down."""
+    return sum(map(int, re.findall(r"counter packets (\d+) bytes \d+ drop", ruleset)))
+
+
+def lock_tables(net: Network) -> list[str]:
+    return holdfast_tables(net.container, HOST)
+
+
+def remove_locks(net: Network, *where: Netns) -> None:
+    for ns in where or (net.container, HOST):
+        for table in holdfast_tables(ns):
+            ns.run("nft", "delete", "table", *table.split()[1:]).check()
+
+
+def fail(server: OciServer) -> None:
+    """A restore that fails at its end, since the way to some peers is not there."""
+    container = server.net.container
+    route = ["10.77.0.0/24", "dev", "eth0"]
+    container.run("ip", "route", "del", *route).check()
+    assert server.restore().lines("Error (holdfast): restore failed, the lock is kept")
+    container.run("ip", "route", "add", *route, "src", container.v4).check()
