@@ -12,9 +12,11 @@
 #include "sys/netns.h"
 #include "sys/survey.h"
 
-#define STEP_MS 20
+#define OWN_NETNS "/proc/self/ns/net" /* of the runtime: the host */
+#define STEP_MS   20
+#define AT_ONCE   16 /* rounds without a pause */
 
-/* Taken by one, or found there by one. A host's expires, and is nothing of one container. */
+/* Taken by one, or found there by one. A host's, which expires, goes with that of its container. */
 static bool is_of_restore(const struct hf_lock_view *view)
 {
 	return view->note.timeout_s == 0 &&
@@ -39,45 +41,84 @@ static bool goes_on(const struct hf_found_lock *lock)
 	return lock->situation == HF_LOCK_BUSY && !hf_process_is_guardian(&lock->busy);
 }
 
-/* With its other half on the host, where the way to the namespace begins. */
-static int remove_lock(const struct hf_found_lock *lock, struct hf_error *err)
+/* What is judged by a survey holds for the rules as they were before it: somebody may just be
+ * trying the restore again. */
+static int look(int netns, const char *path, uint32_t *generation, struct hf_survey *survey,
+	struct hf_error *err)
 {
-	hf_autoclose int host = hf_netns_open(0, err);
-	int ret = host < 0 ? host : hf_net_unlock(lock->netns->fd, lock->view.id, err);
+	int ret = hf_net_generation(netns, generation, err);
 
-	return ret < 0 ? ret : hf_net_unlock_host(host, lock->view.id, err);
+	memset(survey, 0, sizeof(*survey));
+	if (ret == 0) {
+		ret = hf_survey(survey, path, false);
+		if (ret < 0)
+			*err = survey->err;
+	}
+	return ret;
 }
 
-/* One round. Returns how many are left that may be removed in a moment. */
-static int remove_some(const char *netns, struct hf_error *err)
+/* The other half of a lock, where the way to its namespace begins. 1: it must stay, or something
+ * has changed. Guardians are no matter: they may be those of any container. */
+static int remove_host_half(const uint8_t id[HF_ID_SIZE], struct hf_error *err)
+{
+	hf_autoclose int host = hf_netns_open(0, err);
+	struct hf_survey survey = {0};
+	uint32_t generation;
+	int ret = host < 0 ? host : look(host, OWN_NETNS, &generation, &survey, err);
+
+	for (size_t i = 0; i < survey.n_locks && ret == 0; i++) {
+		const struct hf_found_lock *lock = &survey.locks[i];
+
+		if (lock->view.note.timeout_s == 0 || memcmp(lock->view.id, id, HF_ID_SIZE) != 0)
+			continue;
+		ret = goes_on(lock) ? 1 : hf_net_unlock_at(host, &lock->view, generation, err);
+		break;
+	}
+	hf_survey_clear(&survey);
+	return ret;
+}
+
+/* One round. Returns how many are left that may be removed in a moment; *again: at once. */
+static int remove_some(int netns, const char *path, bool *again, struct hf_error *err)
 {
 	struct hf_survey survey;
-	int ret = hf_survey(&survey, netns, false), left = 0;
+	uint32_t generation;
+	int ret = look(netns, path, &generation, &survey, err), left = 0;
 
-	if (ret < 0)
-		*err = survey.err;
 	for (size_t i = 0; i < survey.n_locks && ret == 0; i++) {
 		const struct hf_found_lock *lock = &survey.locks[i];
 
 		if (!is_of_restore(&lock->view) || goes_on(lock))
 			continue;
-		if (lock->situation == HF_LOCK_BUSY || lock->n_open)
-			left++;
-		else
-			ret = remove_lock(lock, err);
+		left++;
+		if (*again || lock->situation == HF_LOCK_BUSY || lock->n_open)
+			continue;
+		ret = remove_host_half(lock->view.id, err);
+		if (ret == 0)
+			ret = hf_net_unlock_at(netns, &lock->view, generation, err);
+		/* Of the others it is to be asked anew. */
+		*again = ret >= 0;
+		left -= ret == 0;
+		ret = ret > 0 ? 0 : ret;
 	}
 	hf_survey_clear(&survey);
 	return ret < 0 ? ret : left;
 }
 
-static int remove_all(const char *netns, unsigned int patience_ms, struct hf_error *err)
+static int remove_all(int netns, const char *path, unsigned int patience_ms, struct hf_error *err)
 {
 	uint64_t end = hf_now_us() + 1000 * (uint64_t)patience_ms;
-	int left = remove_some(netns, err);
+	int left = 1;
 
-	while (left > 0 && hf_now_us() < end) {
-		usleep(1000 * STEP_MS);
-		left = remove_some(netns, err);
+	for (unsigned int round = 1; left > 0; round++) {
+		bool again = false;
+
+		left = remove_some(netns, path, &again, err);
+		again = again && round < AT_ONCE;
+		if (!again && hf_now_us() >= end)
+			break;
+		if (!again && left > 0)
+			usleep(1000 * STEP_MS);
 	}
 	return left > 0 ? hf_error_set(err, -EBUSY,
 				  "a failed restore has left %d lock%s whose connections are in "
@@ -97,7 +138,7 @@ int hf_clean(const char *netns, unsigned int patience_ms, struct hf_error *err)
 	if (ret >= 0)
 		ret = any_of_restore(fd, &why);
 	if (ret > 0)
-		ret = remove_all(netns, patience_ms, &why);
+		ret = remove_all(fd, netns, patience_ms, &why);
 	return ret < 0 ? hf_error_set(
 				 err, ret, "the network namespace %.200s: %.200s", netns, why.text)
 		       : 0;

@@ -9,6 +9,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 
 #include <libnftnl/chain.h>
 #include <libnftnl/common.h>
@@ -36,6 +37,26 @@ struct nlmsghdr *hf_lock_ask_tables(char buf[HF_LOCK_REQUEST])
 struct nlmsghdr *hf_lock_ask_chains(char buf[HF_LOCK_REQUEST])
 {
 	return ask(buf, NFT_MSG_GETCHAIN, NFPROTO_INET);
+}
+
+struct nlmsghdr *hf_lock_ask_generation(char buf[HF_LOCK_REQUEST])
+{
+	return nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETGEN, NFPROTO_UNSPEC, NLM_F_ACK, SEQ);
+}
+
+int hf_lock_read_generation(const struct nlmsghdr *header, uint32_t *generation)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each (attr, header, sizeof(struct nfgenmsg)) {
+		if (mnl_attr_get_type(attr) != NFTA_GEN_ID)
+			continue;
+		if (mnl_attr_get_payload_len(attr) != sizeof(uint32_t))
+			return -EBADMSG;
+		*generation = ntohl(mnl_attr_get_u32(attr));
+		return 0;
+	}
+	return -EBADMSG;
 }
 
 struct nlmsghdr *hf_lock_ask_rules(

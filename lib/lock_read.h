@@ -55,6 +55,10 @@ struct nlmsghdr *hf_lock_ask_rules(
 struct nlmsghdr *hf_lock_ask_elements(char buf[HF_LOCK_REQUEST], const uint8_t id[HF_ID_SIZE],
 	enum hf_lock_table table, enum hf_lock_set_kind kind);
 
+/* Without NLM_F_DUMP: which generation of its rules a namespace has. Any change makes another. */
+struct nlmsghdr *hf_lock_ask_generation(char buf[HF_LOCK_REQUEST]);
+int hf_lock_read_generation(const struct nlmsghdr *header, uint32_t *generation);
+
 /* One answer each. They add to *view. Return 0, or a negative errno; the first 1 if it is a lock
  * and 0 if it is any other table. */
 int hf_lock_read_table(const struct nlmsghdr *header, struct hf_lock_view *view);

@@ -208,6 +208,22 @@ int hf_lock_rules_remove(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE],
 	return hf_nft_end(&nft, err);
 }
 
+int hf_lock_rules_remove_at(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE],
+	unsigned int tables, uint32_t generation, struct hf_error *err)
+{
+	char name[HF_TABLE_NAME];
+	struct hf_nft nft;
+
+	hf_nft_begin(&nft, batch);
+	hf_nft_only_at(&nft, generation);
+	for (int table = 0; table < HF_LOCK_TABLES; table++)
+		if (tables & 1u << table) {
+			hf_nft_table(&nft, hf_lock_families[table], hf_table_name(name, id));
+			hf_nft_remove_table(&nft);
+		}
+	return hf_nft_end(&nft, err);
+}
+
 int hf_lock_rules_note(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], const char *comment,
 	bool again, struct hf_error *err)
 {

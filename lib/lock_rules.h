@@ -72,6 +72,11 @@ int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct
 int hf_lock_rules_remove(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE],
 	enum hf_lock_table table, struct hf_error *err);
 
+/* The same for several tables (bit 1 << enum hf_lock_table), where nothing has changed since this
+ * generation of the rules. ERESTART where something has. */
+int hf_lock_rules_remove_at(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE],
+	unsigned int tables, uint32_t generation, struct hf_error *err);
+
 /* The batch that notes a restore in a lock that is there. EEXIST where there is a note already,
  * unless `again` replaces it. */
 int hf_lock_rules_note(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE], const char *comment,

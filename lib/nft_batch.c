@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "lib/nft_batch.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,8 +10,10 @@
 
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 
+#include <libmnl/libmnl.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
@@ -92,6 +95,17 @@ void hf_nft_begin(struct hf_nft *nft, struct hf_batch *batch)
 	batch->len = 0;
 	batch->first_seq = nft->seq;
 	batch_edge(nft, nftnl_batch_begin);
+}
+
+void hf_nft_only_at(struct hf_nft *nft, uint32_t generation)
+{
+	struct nlmsghdr *header;
+
+	if (nft->ret < 0)
+		return;
+	header = (struct nlmsghdr *)(nft->batch->data + nft->last);
+	mnl_attr_put_u32(header, NFNL_BATCH_GENID, htonl(generation));
+	nft->batch->len = nft->last + NLMSG_ALIGN(header->nlmsg_len);
 }
 
 /* Asks for an acknowledgement of the last message, then ends the batch. */

@@ -45,6 +45,10 @@ struct hf_nft {
 void hf_nft_begin(struct hf_nft *nft, struct hf_batch *batch);
 int hf_nft_end(struct hf_nft *nft, struct hf_error *err);
 
+/* Right after the beginning: the batch is applied only if nothing of the namespace's rules has
+ * changed since this generation of them (ERESTART). */
+void hf_nft_only_at(struct hf_nft *nft, uint32_t generation);
+
 /* Which table the next messages are about. */
 void hf_nft_table(struct hf_nft *nft, uint16_t family, const char *name);
 

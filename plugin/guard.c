@@ -159,6 +159,16 @@ static bool was_killed(const struct hf_guard *guard)
 	return false;
 }
 
+/* CRIU may have been killed while it waited for a task with much memory to end. */
+static bool is_being_killed(const struct hf_guard *guard)
+{
+	for (size_t i = 0; i < n_tasks(guard); i++)
+		if (guard->tasks[i].fd >= 0 &&
+			hf_task_is_being_killed(guard->guarded->tree->tasks[i].pid))
+			return true;
+	return false;
+}
+
 enum fate { FATE_KILLED, FATE_GOES_ON, FATE_UNLOCKED };
 
 /* What becomes of the tasks after a dump. Until CRIU has ended, and a moment longer; or until it
@@ -172,7 +182,7 @@ static enum fate await_fate(const struct hf_guard *guard)
 		int n = poll(guard->tasks, n_tasks(guard) + 1, control->fd < 0 ? DYING_MS : -1);
 
 		if (n == 0)
-			return FATE_GOES_ON;
+			return is_being_killed(guard) ? FATE_KILLED : FATE_GOES_ON;
 		if (n < 0)
 			continue;
 		if (was_killed(guard))

@@ -4,7 +4,9 @@
  * returns -ENOTSUP when all is well, since CRIU stops at the first plugin that returns anything
  * else.
  */
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -54,7 +56,7 @@ static int apply_annotation(struct hf_config *config, struct hf_error *err)
 
 	if (ret == 1)
 		ret = hf_bundle_config(bundle, oci, err);
-	if (ret == 0 && bundle && oci->has_unreachable)
+	if (ret == 0 && bundle && oci && oci->has_unreachable)
 		config->on_unreachable = oci->on_unreachable;
 	return ret;
 }
@@ -153,6 +155,21 @@ static void warn_of_options(const struct hf_sockopt_report *report)
 		hf_log_warn("%s", text);
 }
 
+#if HAVE_DECL_CR_PLUGIN_HOOK__POST_FORKING
+/* Called when the tasks have been forked, before CRIU joins a network of theirs to ours. */
+static int post_forking(void)
+{
+	struct hf_error err = HF_ERROR_INIT;
+	int ret = the.has_restore ? hf_restore_forked(&the.restore, &err) : 0;
+
+	if (ret < 0)
+		return fail("restore failed, without a lock", &err);
+	if (ret > 0)
+		hf_log_info("lock %s", the.restore.lock_was_there ? "is there" : "taken");
+	return -ENOTSUP;
+}
+#endif
+
 /* Called for every task of the restored, stopped tree, the root first. CRIU ignores what it
  * returns. */
 static int resume_devices_late(int pid)
@@ -230,7 +247,7 @@ static void fini(int stage, int result)
 
 /*
  * CRIU refuses a plugin that knows more hooks than itself, so max_hooks ends where CRIU 4.1 does,
- * and the version is the oldest with this descriptor.
+ * unless more_hooks() finds more; and the version is the oldest with this descriptor.
  */
 __attribute__((visibility("default"))) cr_plugin_desc_t CR_PLUGIN_DESC = {
 	.name = "holdfast",
@@ -242,5 +259,25 @@ __attribute__((visibility("default"))) cr_plugin_desc_t CR_PLUGIN_DESC = {
 		{
 			[CR_PLUGIN_HOOK__CHECKPOINT_DEVICES] = checkpoint_devices,
 			[CR_PLUGIN_HOOK__RESUME_DEVICES_LATE] = resume_devices_late,
+#if HAVE_DECL_CR_PLUGIN_HOOK__POST_FORKING
+			[CR_PLUGIN_HOOK__POST_FORKING] = post_forking,
+#endif
 		},
 };
+
+#if HAVE_DECL_CR_PLUGIN_HOOK__POST_FORKING
+/* CRIU's own table: a list, and one for each hook that it knows. */
+extern char cr_plugin_ctl[] __attribute__((weak));
+#define LIST_SIZE (2 * sizeof(void *))
+
+/* When we are loaded, before CRIU looks at the descriptor. */
+__attribute__((constructor)) static void more_hooks(void)
+{
+	const ElfW(Sym) *symbol = NULL;
+	Dl_info info;
+
+	if (cr_plugin_ctl && dladdr1(cr_plugin_ctl, &info, (void **)&symbol, RTLD_DL_SYMENT) &&
+		symbol && symbol->st_size / LIST_SIZE > CR_PLUGIN_HOOK__POST_FORKING + 1)
+		CR_PLUGIN_DESC.max_hooks = CR_PLUGIN_HOOK__POST_FORKING + 1;
+}
+#endif

@@ -17,6 +17,7 @@
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
+#include "sys/netns_list.h"
 #include "sys/pidfd.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
@@ -66,7 +67,8 @@ static int target_netns(const struct hf_restore *restore, struct hf_error *err)
 
 /*
  * A namespace that is not there yet, or of which it is not told which it is, gets its lock when the
- * tasks exist. The host has one since the dump, if that was here.
+ * tasks exist: from the OCI hook, in hf_restore_forked(), or at the latest in hf_restore(). The
+ * host has one since the dump, if that was here.
  */
 static int prepare_locks(struct hf_restore *restore, struct hf_error *err)
 {
@@ -110,6 +112,21 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, const struct h
 	if (ret < 0)
 		hf_restore_clear(restore);
 	return ret == -ENOENT ? -EIO : ret;
+}
+
+int hf_restore_forked(struct hf_restore *restore, struct hf_error *err)
+{
+	hf_autoclose int netns = -1;
+	int ret;
+
+	if (restore->locked || restore->image.n_conns == 0)
+		return 0;
+	netns = hf_netns_made(err);
+	/* It shows when the connections are restored. */
+	if (netns == -ENOENT || netns == -ENOTUNIQ)
+		return 0;
+	ret = netns < 0 ? netns : lock(restore, netns, err);
+	return ret < 0 ? ret : 1;
 }
 
 /* The sockets of the restored tree, one a connection of the image. */

@@ -47,6 +47,12 @@ int hf_restore_prepare(struct hf_restore *restore, int image_dir, const struct h
 	struct hf_error *err);
 
 /*
+ * When the tasks have been made, with their namespaces: takes the lock where that could not be told
+ * before. Returns 1 if it did, 0 if there was nothing to be done, or a negative errno.
+ */
+int hf_restore_forked(struct hf_restore *restore, struct hf_error *err);
+
+/*
  * Rebuilds every connection in the tree of `root`, removes the lock, lets traffic flow. On failure
  * every task of the tree has been killed, no packet was sent and the lock is still there: the
  * restore can be tried again. Only where restore->unlocked is set it concerns one connection, and

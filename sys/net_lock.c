@@ -121,6 +121,9 @@ static int lock_or_note(
 	if (ret != HF_LOCK_THERE || strcmp(why, "restore") != 0)
 		return ret;
 	noted = leave_note(netns, lock->image->id, lock->comment, err);
+	/* Removed meanwhile, as what an earlier restore had left. */
+	if (noted == -ENOENT)
+		return hf_net_lock(netns, lock, err);
 	return noted < 0 ? noted : ret;
 }
 
@@ -184,6 +187,23 @@ int hf_net_unlock_both(int netns, int host, const uint8_t id[HF_ID_SIZE], struct
 	int next = hf_net_unlock(netns, id, ret < 0 ? NULL : err);
 
 	return ret < 0 ? ret : next;
+}
+
+int hf_net_unlock_at(
+	int netns, const struct hf_lock_view *view, uint32_t generation, struct hf_error *err)
+{
+	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
+	struct hf_batch batch = {0};
+	int ret = sock;
+
+	if (ret >= 0)
+		ret = hf_lock_rules_remove_at(&batch, view->id, view->tables, generation, err);
+	if (ret == 0)
+		ret = hf_netlink_batch(sock, &batch);
+	hf_batch_clear(&batch);
+	if (ret == -ERESTART || ret == -ENOENT || ret == -ENOBUFS)
+		return 1;
+	return ret < 0 ? hf_error_sys(err, ret, "cannot remove the lock") : 0;
 }
 
 static bool is_overdue(const struct hf_lock_view *view)

@@ -54,6 +54,17 @@ int hf_net_unlock_host(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error 
  */
 int hf_net_unlock_both(int netns, int host, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
 
+/* The generation of a network namespace's rules, which changes with them, into *generation. */
+int hf_net_generation(int netns, uint32_t *generation, struct hf_error *err);
+
+/*
+ * Removes a lock, with all its tables, if nothing has changed since that generation: what was found
+ * out after it still holds. Returns 0; 1 if something has, and nothing was removed, or perhaps all
+ * (look again); or a negative errno.
+ */
+int hf_net_unlock_at(
+	int netns, const struct hf_lock_view *view, uint32_t generation, struct hf_error *err);
+
 /* Removes the locks of a host whose elements have all expired. Returns how many, or a negative
  * errno. */
 int hf_net_unlock_expired(int netns, struct hf_error *err);

@@ -187,6 +187,28 @@ int hf_net_locks(int netns, struct hf_lock_list *list, struct hf_error *err)
 	return ret < 0 ? failed(list, ret, err) : 0;
 }
 
+static int take_generation(const struct nlmsghdr *header, void *context)
+{
+	return callback_result(hf_lock_read_generation(header, context));
+}
+
+static void restart_generation(void *context)
+{
+	*(uint32_t *)context = 0;
+}
+
+int hf_net_generation(int netns, uint32_t *generation, struct hf_error *err)
+{
+	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
+	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
+	int ret = sock;
+
+	if (ret >= 0)
+		ret = dump(sock, hf_lock_ask_generation(buf), take_generation, restart_generation,
+			generation, err);
+	return ret < 0 ? hf_error_context(err, ret, "cannot ask for the rules' generation") : 0;
+}
+
 void hf_lock_list_clear(struct hf_lock_list *list)
 {
 	for (size_t i = 0; i < list->n; i++)

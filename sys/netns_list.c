@@ -103,3 +103,40 @@ void hf_netns_list_clear(struct hf_netns_list *list)
 	free(list->all);
 	memset(list, 0, sizeof(*list));
 }
+
+/* A process in it, 0 for none, or -ENOTUNIQ. */
+static pid_t find_made(const struct hf_processes *processes, uint64_t own)
+{
+	const struct hf_process *found = NULL;
+
+	for (size_t i = 0; i < processes->n; i++) {
+		const struct hf_process *process = &processes->all[i];
+
+		if ((process->parent != getpid() && process->tracer != getpid()) ||
+			process->netns == 0 || process->netns == own)
+			continue;
+		if (found && found->netns != process->netns)
+			return -ENOTUNIQ;
+		found = process;
+	}
+	return found ? found->pid : 0;
+}
+
+int hf_netns_made(struct hf_error *err)
+{
+	hf_autoclose int own = hf_netns_open(0, err);
+	struct hf_processes processes = {0};
+	uint64_t inode = 0;
+	int ret = own < 0 ? own : hf_netns_inode(own, &inode, err);
+
+	if (ret == 0)
+		ret = hf_processes_read(&processes, err);
+	if (ret == 0)
+		ret = (int)find_made(&processes, inode);
+	hf_processes_clear(&processes);
+	if (ret == -ENOTUNIQ)
+		hf_error_set(err, ret, "the tasks have several network namespaces");
+	if (ret == 0)
+		return -ENOENT;
+	return ret < 0 ? ret : hf_netns_open((pid_t)ret, err);
+}

@@ -33,6 +33,13 @@ int hf_netns_list(
 /* The list of one, by its path. */
 int hf_netns_list_one(const char *path, struct hf_netns_list *list, struct hf_error *err);
 
+/*
+ * The namespace, other than our own, of the processes that we are making: our children and those
+ * that we trace. Returns a new fd, -ENOENT if there is none, -ENOTUNIQ if there are several, or
+ * another negative errno.
+ */
+int hf_netns_made(struct hf_error *err);
+
 /* The namespace with this inode, or NULL. */
 const struct hf_netns_entry *hf_netns_find(const struct hf_netns_list *list, uint64_t inode);
 

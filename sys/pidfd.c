@@ -14,7 +14,7 @@
 
 #include "lib/cleanup.h"
 
-#define STAT_SIZE 1024
+#define PROC_SIZE 4096
 #define ID_PIDFD  3 /* P_PIDFD, which C libraries know since a while only */
 
 /* struct pidfd_info of Linux 6.13, with what PIDFD_INFO_EXIT (6.15) fills in. */
@@ -67,26 +67,68 @@ static bool status_of_reaped(int pidfd, int *status)
 	return true;
 }
 
-/* The last field of /proc/PID/stat, exit_code in proc(5). */
-static bool status_of_zombie(pid_t pid, int *status)
+/* A file of /proc/PID, as far as it fits; false if it cannot be read. */
+static bool read_proc(pid_t pid, const char *name, char buf[PROC_SIZE])
 {
-	char path[64], buf[STAT_SIZE];
+	char path[64];
 	hf_autoclose int fd = -1;
-	const char *at;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+	n = fd < 0 ? -1 : read(fd, buf, PROC_SIZE - 1);
 	if (n <= 0)
 		return false;
 	buf[n] = '\0';
-	at = strrchr(buf, ')');
-	if (!at || (at[2] != 'Z' && at[2] != 'X'))
-		return false;
-	at = strrchr(buf, ' ');
-	*status = (int)strtol(at + 1, NULL, 10);
 	return true;
+}
+
+/* The state, and the last field of /proc/PID/stat, exit_code in proc(5). */
+static bool read_stat(pid_t pid, char *state, int *status)
+{
+	char buf[PROC_SIZE];
+	const char *at;
+
+	if (!read_proc(pid, "stat", buf))
+		return false;
+	at = strrchr(buf, ')');
+	if (!at || !at[1])
+		return false;
+	*state = at[2];
+	*status = (int)strtol(strrchr(at, ' ') + 1, NULL, 10);
+	return true;
+}
+
+static bool status_of_zombie(pid_t pid, int *status)
+{
+	char state;
+
+	return read_stat(pid, &state, status) && (state == 'Z' || state == 'X');
+}
+
+static bool is_sigkill(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* In a set of signals of /proc/PID/status. */
+static bool is_pending(const char *text, const char *set)
+{
+	const char *line = strstr(text, set);
+
+	return line && (strtoull(line + strlen(set), NULL, 16) & UINT64_C(1) << (SIGKILL - 1));
+}
+
+bool hf_task_is_being_killed(pid_t pid)
+{
+	char buf[PROC_SIZE], state;
+	int status = 0;
+
+	if (read_proc(pid, "status", buf) &&
+		(is_pending(buf, "\nSigPnd:") || is_pending(buf, "\nShdPnd:")))
+		return true;
+	/* It has taken the signal. */
+	return read_stat(pid, &state, &status) && is_sigkill(status);
 }
 
 bool hf_pidfd_was_killed(int pidfd, pid_t pid)
@@ -97,5 +139,5 @@ bool hf_pidfd_was_killed(int pidfd, pid_t pid)
 	if (!status_of_reaped(pidfd, &status) && !status_of_zombie(pid, &status) &&
 		!status_of_reaped(pidfd, &status))
 		return true;
-	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	return is_sigkill(status);
 }

@@ -20,6 +20,10 @@ void hf_pidfd_kill(int pidfd);
 /* True if it is a child of ours or we trace it, and it has not ended. */
 bool hf_pidfd_is_held(int pidfd);
 
+/* Of a task that has not ended: true if SIGKILL is on its way to it, or ends it right now; where it
+ * has much memory that takes long. */
+bool hf_task_is_being_killed(pid_t pid);
+
 /*
  * Of a task that has ended: true if SIGKILL ended it, and also if the kernel does not tell. It
  * tells in /proc until the task's parent has asked, and afterwards by PIDFD_GET_INFO (Linux 6.15).

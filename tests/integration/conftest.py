@@ -22,7 +22,9 @@ from harness.programs import Missing, program
 from harness.scenes import CRIU_CANNOT
 
 # Its assertions shall show what they compared.
-pytest.register_assert_rewrite("harness.cases")
+pytest.register_assert_rewrite(
+    "harness.cases", "harness.real_nginx", "harness.real_postgresql", "harness.real_redis"
+)
 
 STRICT = os.environ.get("HOLDFAST_TEST_STRICT") == "1"
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from harness import checks, proc
 from harness.cases import FLOWING, Connect, Serve, finish
 from harness.mode import Mode
-from harness.net import Network
+from harness.net import HOST, Network
 from harness.programs import builddir, program
 
 NETFILTER = 12  # NETLINK_NETFILTER
@@ -110,7 +111,8 @@ def test_dump(
             # (CRIU's own calls on such sockets come later, and have their turn as well.)
             assert result.ok or (fired and result.lines("Error")), result.log
             refused.append(not result.ok)
-            proc.wait_for(lambda: not checks.holdfast_tables(net.container), "end of the lock")
+            tables = functools.partial(checks.holdfast_tables, net.container, HOST)
+            proc.wait_for(lambda: not tables(), "end of the lock")
             assert peer.progress().ok
             if not fired:
                 break
@@ -133,7 +135,7 @@ def test_dump_with_no_answer_at_all(
             if result.ok:
                 break
             shutil.rmtree(server.images)
-            assert not checks.holdfast_tables(net.container)
+            assert not checks.holdfast_tables(net.container, HOST)
         assert at > 2  # the check of the kernel, the lock
         finish(peer)
 

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from harness import checks, mode, proc
+from harness.arrangements import make_server
 from harness.cases import FLOWING, finish
 from harness.hooks import Ran, Record, Switched, by_hand
 from harness.left import the_lock
@@ -345,8 +346,8 @@ def lock_tables(net: Network) -> list[str]:
     return checks.holdfast_tables(net.container, HOST)
 
 
-def remove_locks(net: Network) -> None:
-    for ns in (net.container, HOST):
+def remove_locks(net: Network, *where: Netns) -> None:
+    for ns in where or (net.container, HOST):
         for table in checks.holdfast_tables(ns):
             ns.run("nft", "delete", "table", *table.split()[1:]).check()
 
@@ -452,6 +453,89 @@ def test_busy_lock_stays(tmp_path: Path, net: Network, holdfast_mode: Mode) -> N
                 restore.result(60).check()
             finish(peer)
     assert record.stderr() == ""
+
+
+# Which reading of /proc is made to last: each list of the processes takes two calls. The hook makes
+# three for the namespace, and three more for the host, of which this is the last. What it knows of
+# the locks is older.
+LATE = 11
+
+
+@pytest.mark.parametrize("host", [True, False], ids=["host", "no-host"])
+def test_tried_again_meanwhile(
+    tmp_path: Path, net: Network, holdfast_mode: Mode, host: bool
+) -> None:
+    """A restore finds the lock there, just when the hook is about to remove it."""
+    waiting, go_on, trace = tmp_path / "waiting", tmp_path / "go-on", tmp_path / "trace"
+    script = tmp_path / "script"
+    script.write_text(
+        f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" = setup-namespaces ] || exit 0\n'
+        f"touch {waiting}\nwhile [ ! -e {go_on} ]; do sleep 0.05; done\n"
+    )
+    script.chmod(0o755)
+    strace = ["strace", "-qq", "-o", trace, "-e", "trace=getdents64"]
+    strace += ["-e", f"inject=getdents64:delay_enter=4000000:when={LATE}"]
+    server = OciServer(net, tmp_path / "s", holdfast_mode, "crun")
+    with server, Peer(net.peer, net.targets(), ROLES, patience=20) as peer:
+        server.checkpoint().check()
+        fail(server)
+        server.forget()
+        if not host:
+            remove_locks(net, HOST)
+        state = {"ociVersion": "1", "id": "hf", "status": "stopped", "bundle": str(server.bundle)}
+        server.mode = server.mode.plus(f"action-script {script}")
+        with ThreadPoolExecutor(2) as pool:
+            cleaning = pool.submit(by_hand, "poststop", state=state, before=strace)
+            proc.wait_for(
+                lambda: trace.exists() and trace.read_text().count("\n") == LATE - 1, "the hook"
+            )
+            restore = pool.submit(server.restore)
+            try:
+                proc.wait_for(waiting.exists, "the restore")
+                assert not cleaning.done()
+                assert cleaning.result(60) == Ran(0, "", "")
+                assert len(checks.holdfast_tables(net.container)) == 1
+                assert len(checks.holdfast_tables(HOST)) == 2
+            finally:
+                go_on.touch()
+            restore.result(60).check()
+        finish(peer)
+
+
+def test_removed_meanwhile(tmp_path: Path, net: Network, holdfast_mode: Mode) -> None:
+    """The lock goes away between the moment in which a restore finds it there and its note: it is
+    taken anew. What the peers send in between would be reset."""
+    report, seen = tmp_path / "calls", tmp_path / "seen"
+    script = tmp_path / "script"
+    ruleset = " ".join(net.container.command(["nft", "list", "ruleset"]))
+    script.write_text(
+        f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ] || {ruleset} >{seen}\n'
+    )
+    script.chmod(0o755)
+    strace = ["strace", "-qq", "-o", report, "-e", "trace=sendto", "-e", "signal=none"]
+    mode = holdfast_mode.plus(f"action-script {script}")
+    server = make_server("criu-external", net, tmp_path / "s", mode)
+    with server, Peer(net.peer, net.targets(), ["idle*4"], patience=20) as peer:
+        server.checkpoint().check()
+        server.criu_wrapper = strace
+        server.restore().check()
+        calls = report.read_text().splitlines()
+        # The host's lock, a note in it, the namespace's lock, a note in it.
+        note = [i for i, call in enumerate(calls) if ", [[{nlmsg_len=20," in call][3]
+        server.criu_wrapper = ()
+        server.checkpoint().check()
+        report.unlink()
+        inject = f"inject=sendto:delay_enter=1000000:when={note + 1}"
+        server.criu_wrapper = [*strace, "-e", inject]
+        with ThreadPoolExecutor(1) as pool:
+            restore = pool.submit(server.restore)
+            proc.wait_for(
+                lambda: report.exists() and report.read_text().count("\n") == note, "the note"
+            )
+            remove_locks(net, net.container)
+            restore.result(60).check()
+        assert re.search(r'comment "holdfast: restore, pid \d+', seen.read_text())
+        finish(peer)
 
 
 # Whose name is that of a guardian, and who holds the namespace open.
@@ -653,9 +737,31 @@ def test_new_namespace_without_hook(
 
 
 # CRIU runs it with the first process of what it restores.
-AT_SETUP = """#!/bin/sh
-[ "$CRTOOLS_SCRIPT_ACTION" != setup-namespaces ] || exec {attach} "$CRTOOLS_INIT_PID"
+AT_ACTION = """#!/bin/sh
+[ "$CRTOOLS_SCRIPT_ACTION" != {action} ] || exec {attach} "$CRTOOLS_INIT_PID"
 """
+
+
+def test_new_namespace_without_hooks(
+    tmp_path: Path, leftovers: checks.Leftovers, holdfast_mode: Mode
+) -> None:
+    """crun calls none when it restores: the plugin takes the lock as soon as the tasks are there."""
+    script = tmp_path / "script"
+    with Switched(tmp_path) as net:
+        script.write_text(AT_ACTION.format(action="post-restore", attach=net.attach))
+        script.chmod(0o755)
+        empty = holdfast_mode.plus("empty-ns net")
+        start = {"createRuntime": [net.entry()]}
+        server = OciServer(net, tmp_path / "s", empty, "crun", hooks=start, own_netns=True)
+        with server, Peer(net.peer, net.targets(), ROLES, patience=20) as peer:
+            server.mode = empty.plus(f"action-script {net.detach}")
+            server.checkpoint().check()
+            net.wait.touch()
+            server.mode = empty.plus(f"action-script {script}")
+            assert server.restore().check().lines("holdfast: lock taken")
+            assert held(net.seen.read_text()) > 0
+            finish(peer)
+        assert not checks.holdfast_tables(HOST)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -665,7 +771,7 @@ def test_namespace_made_anew(
     """By its path. crun calls no hooks: the plugin has found it and taken the lock before."""
     record, script = Record(tmp_path), tmp_path / "script"
     with Switched(tmp_path) as net:
-        script.write_text(AT_SETUP.format(attach=net.attach))
+        script.write_text(AT_ACTION.format(action="setup-namespaces", attach=net.attach))
         script.chmod(0o755)
         netns = ["ip", "netns", "add", net.container.name]
         proc.run(netns).check()

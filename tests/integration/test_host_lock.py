@@ -193,6 +193,36 @@ def test_masqueraded(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode, gone
     HOST.run("nft", "delete", "table", "inet", "published").check()
 
 
+# Of a firewall, as podman's networks have one; and a way past connection tracking.
+STRICT = """
+table inet strict {
+    chain elsewhere { type filter hook prerouting priority raw; }
+    chain forward { type filter hook forward priority filter; ct state invalid drop; }
+}
+"""
+
+
+def test_back_on_a_host(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode) -> None:
+    """Its connection tracking remembers windows that are long past; a firewall drops the rest."""
+    rules = tmp_path / "strict.nft"
+    rules.write_text(STRICT)
+    HOST.run("nft", "-f", rules).check()
+    fast = ["duplex,rate=0*2", "source,rate=0", "sink,rate=0", "echo*2"]
+    with (
+        make_server("criu-external", bridged, tmp_path / "server", holdfast_mode) as server,
+        Peer(bridged.remote, bridged.targets(), fast, patience=10) as peer,
+    ):
+        assert peer.progress().ok
+        # As if it was on another host for a while.
+        HOST.run("nft", "add rule inet strict elsewhere meta l4proto tcp notrack").check()
+        time.sleep(1)
+        server.checkpoint().check()
+        HOST.run("nft", "flush chain inet strict elsewhere").check()
+        server.restore().check()
+        finish(peer)
+    HOST.run("nft", "delete table inet strict").check()
+
+
 def test_without_it(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode) -> None:
     """What the test above would show without a lock on the host: who sends is reset."""
     with (

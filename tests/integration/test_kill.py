@@ -30,8 +30,8 @@ CASES: list[tuple[Operation, Who, float]] = [
     ("dump", kill.CRIU_LEAVING, 0.05),
     ("dump", kill.CRIU_FAILING, 0.05),
     ("dump", kill.THE_GUARDIAN, 0.08),
-    ("dump", kill.GUARDIAN_LEAVING, 0.05),
-    ("dump", kill.GUARDIAN_FAILING, 0.05),
+    ("dump", kill.GUARDIAN_LEAVING, 0.07),
+    ("dump", kill.GUARDIAN_FAILING, 0.07),
     ("dump", kill.GUARDIAN_PARENT, 0.02),
     ("dump", kill.ROOT, 0.08),
     ("restore", kill.CRIU, 0.30),
@@ -41,7 +41,7 @@ CRUN_CASES: list[tuple[Operation, Who, float]] = [
     ("dump", kill.CRUN, 0.04),
     ("dump", kill.CRUN_CRIU, 0.08),
     ("dump", kill.CRUN_ROOT, 0.04),
-    ("dump", kill.CRUN_GUARDIAN, 0.04),
+    ("dump", kill.CRUN_GUARDIAN, 0.07),
     ("restore", kill.CRUN, 0.04),
     ("restore", kill.CRUN_CRIU, 0.06),
 ]
@@ -49,7 +49,7 @@ RUNC_CASES: list[tuple[Operation, Who, float]] = [
     ("dump", kill.RUNC, 0.06),
     ("dump", kill.RUNC_CRIU, 0.08),
     ("dump", kill.RUNC_ROOT, 0.04),
-    ("dump", kill.RUNC_GUARDIAN, 0.04),
+    ("dump", kill.RUNC_GUARDIAN, 0.07),
     ("restore", kill.RUNC, 0.06),
     ("restore", kill.RUNC_CRIU, 0.08),
 ]

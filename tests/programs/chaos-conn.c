@@ -345,11 +345,21 @@ static void finish_connecting(struct task *task, struct conn *conn)
 	}
 }
 
+/* SO_ERROR, but for what a peer is woken with after a checkpoint (RFC 6069): that is told there
+ * once, and does nothing. */
+static int pending_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	return error == EHOSTUNREACH || error == ENETUNREACH ? 0 : error;
+}
+
 /* True when all is done that is ours to do, and the connection is forgotten. */
 static bool close_if_done(struct task *task, struct conn *conn)
 {
-	int queued = 0, error = 0;
-	socklen_t len = sizeof(error);
+	int queued = 0, error;
 	bool ended;
 
 	if ((conn->reads && !conn->eof) || (conn->writes && !conn->fin) || conn->broken)
@@ -368,7 +378,7 @@ static bool close_if_done(struct task *task, struct conn *conn)
 		conn->read_at = task->now + ACK_POLL_US;
 		return true;
 	}
-	getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	error = pending_error(conn->fd);
 	if (error || (queued && ended))
 		fail(task, conn, "an error at the end, %d not acknowledged: %s", queued,
 			strerror(error));

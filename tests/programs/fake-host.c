@@ -8,7 +8,7 @@
  *   SCENARIO  dump      whatever comes before the tasks are killed
  *             rollback  what comes after CRIU has failed
  *             resume    what comes after CRIU has succeeded; the application goes on
- *             early     the same, and CRIU ends by itself before it has killed the tasks
+ *             early     the same, and CRIU ends while it kills the tasks
  *             killed    CRIU is killed before the exit hook
  *             restore   into a network namespace that the runtime has passed, with its lock
  *             late      into one that is not known before the tasks exist, without a lock
@@ -396,6 +396,7 @@ static void try_all(enum scenario scenario, const char *kind, long first, long s
 		bool used_up = false;
 		struct scene scene;
 
+		scene_is_heavy = scenario == EARLY_END;
 		snprintf(what_now, sizeof(what_now), "%s %s (new)", scenarios[scenario], kind);
 		new_scene(&scene);
 		if (scenario == RESTORE || scenario == LATE) {

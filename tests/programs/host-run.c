@@ -26,6 +26,7 @@ int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
 static const cr_plugin_desc_t *plugin;
 static struct report *report;
+static const struct scene *held;
 static int image_dir;
 
 void print_on_level(unsigned int level, const char *format, ...)
@@ -63,12 +64,12 @@ void host_load(const char *path)
 
 /* ---- the tasks, by ptrace */
 
-static void stop(const struct scene *scene, long options)
+static void stop(const struct scene *scene)
 {
 	for (int i = 0; i < N_TASKS; i++) {
 		pid_t pid = scene->tasks[i];
 
-		if (ptrace(PTRACE_SEIZE, pid, NULL, options) < 0 ||
+		if (ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 ||
 			ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 ||
 			waitpid(pid, NULL, __WALL) != pid) {
 			perror("ptrace");
@@ -108,7 +109,7 @@ static void dump(const struct job *job, const struct scene *scene)
 {
 	bool failed;
 
-	stop(scene, job->held ? PTRACE_O_EXITKILL : 0);
+	stop(scene);
 	if (job->arm_hooks)
 		hf_every_arm(&report->every);
 	report->init = call_init(CR_PLUGIN_STAGE__DUMP);
@@ -132,7 +133,7 @@ static void restore(const struct job *job, const struct scene *scene)
 		hf_every_arm(&report->every);
 	report->init = call_init(CR_PLUGIN_STAGE__RESTORE);
 	hf_every_disarm();
-	stop(scene, 0);
+	stop(scene);
 	if (job->arm_hooks)
 		hf_every_arm(&report->every);
 	if (report->init == 0) {
@@ -168,12 +169,20 @@ static bool has_children(void)
 	return any;
 }
 
+/* After what the plugin has registered later. */
+static void at_exit(void)
+{
+	hf_every_disarm();
+	for (int i = N_TASKS - 1; held && i >= 0; i--)
+		kill(held->tasks[i], SIGKILL);
+}
+
 static void be_host(const struct job *job, const struct scene *scene)
 {
 	int before = count_fds();
 
-	/* After what the plugin registers later. */
-	if (setns(job->netns, CLONE_NEWNET) < 0 || atexit(hf_every_disarm) != 0)
+	held = job->held ? scene : NULL;
+	if (setns(job->netns, CLONE_NEWNET) < 0 || atexit(at_exit) != 0)
 		_exit(2);
 	image_dir = job->image_dir;
 	if (job->stage == STAGE_DUMP)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -21,6 +22,9 @@
 
 #define SMALL 2000
 #define READY 'r'
+
+#define HEAVY_BYTES (4 << 20)
+#define HEAVY_TIMES 512
 #ifndef TCP_RTO_MIN_US
 #define TCP_RTO_MIN_US 45
 #endif
@@ -36,6 +40,8 @@ static void set(int sock, int level, int option, int value)
 	if (setsockopt(sock, level, option, &value, sizeof(value)) < 0)
 		die("setsockopt");
 }
+
+bool scene_is_heavy;
 
 /* ---- addresses */
 
@@ -293,6 +299,20 @@ static void send_descriptor(void)
 	close(sock);
 }
 
+/* The same few pages, often: what takes time is to take them away. */
+static void be_heavy(void)
+{
+	int memory = memfd_create("heavy", 0);
+
+	if (memory < 0 || ftruncate(memory, HEAVY_BYTES) < 0)
+		_exit(2);
+	for (int i = 0; i < HEAVY_TIMES; i++)
+		if (mmap(NULL, HEAVY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+			    memory, 0) == MAP_FAILED)
+			_exit(2);
+	close(memory);
+}
+
 /* Only system calls from here on: the first task was not made by fork(). */
 static void be_task(int task, const int *socks, int ready)
 {
@@ -313,6 +333,8 @@ static void be_task(int task, const int *socks, int ready)
 	close_range((unsigned int)top + 1, ~0u, 0);
 	if (task == 0)
 		send_descriptor();
+	if (scene_is_heavy)
+		be_heavy();
 	if (write(top, &(char){READY}, 1) != 1)
 		_exit(2);
 	close(top);
@@ -375,6 +397,7 @@ void scene_make(struct scene *scene)
 		socks[i] = make_flow(scene, (enum flow_kind)i);
 	await_queues(scene, socks);
 	start_tasks(scene, socks);
+	scene_is_heavy = false;
 }
 
 void scene_send_held(struct scene *scene)

@@ -53,6 +53,8 @@ struct scene {
 	uint64_t seed;
 };
 
+/* The tasks that are made next take long to end, as with much memory. */
+extern bool scene_is_heavy;
 /* Makes connections and the tasks that hold them. */
 void scene_make(struct scene *scene);
 /* One of the peers sends into the lock. */
@@ -98,7 +100,7 @@ struct job {
 	bool arm_hooks; /* faults from the init hook on; else from the exit hook only */
 	int result;     /* that the exit hook is told, if the hooks went well */
 	bool resume;    /* a dump's tasks go on afterwards */
-	bool held;      /* the host ends before it has let them go, or killed them: they die then */
+	bool held;      /* the host ends while it kills them */
 	bool killed;    /* the host is killed before the exit hook */
 	int image_dir;
 	int netns;     /* where the host itself lives */

@@ -2,6 +2,8 @@
 /* The messages that make a lock have the form of those in which the kernel tells of it. */
 #include "tests/unit/unit.h"
 
+#include <arpa/inet.h>
+
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -258,6 +260,25 @@ static void test_requests(void **state)
 	assert_true(header->nlmsg_len <= HF_LOCK_REQUEST);
 }
 
+static void test_generation(void **state)
+{
+	char buf[HF_LOCK_REQUEST] __attribute__((aligned(8)));
+	struct nlmsghdr *header = hf_lock_ask_generation(buf);
+	uint32_t generation = 0;
+
+	(void)state;
+	assert_false(header->nlmsg_flags & NLM_F_DUMP);
+	assert_true(header->nlmsg_flags & NLM_F_ACK);
+	assert_int_equal(hf_lock_read_generation(header, &generation), -EBADMSG);
+	mnl_attr_put_strz(header, NFTA_GEN_PROC_NAME, "nft");
+	mnl_attr_put_u32(header, NFTA_GEN_ID, htonl(0x01020304));
+	assert_int_equal(hf_lock_read_generation(header, &generation), 0);
+	assert_int_equal(generation, 0x01020304);
+	header = hf_lock_ask_generation(buf);
+	mnl_attr_put_u16(header, NFTA_GEN_ID, 1);
+	assert_int_equal(hf_lock_read_generation(header, &generation), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +288,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_generation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 /* The shape of the batch; that the kernel does what it says is for the integration tests. */
 #include "tests/unit/unit.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include <libmnl/libmnl.h>
@@ -206,6 +207,37 @@ static void test_remove(void **state)
 	hf_batch_clear(&batch);
 }
 
+/* In the message that begins the batch; all of it in one. */
+static void test_remove_at(void **state)
+{
+	const uint8_t id[HF_ID_SIZE] = {0xab};
+	struct hf_batch batch = {0};
+	const struct nlmsghdr *begin;
+	const struct nlattr *attr;
+	unsigned int found = 0;
+
+	(void)state;
+	assert_int_equal(
+		hf_lock_rules_remove_at(&batch, id, 1u << HF_LOCK_INET, 0x01020304, NULL), 0);
+	begin = (const struct nlmsghdr *)batch.data;
+	assert_int_equal(begin->nlmsg_type, NFNL_MSG_BATCH_BEGIN);
+	mnl_attr_for_each (attr, begin, sizeof(struct nfgenmsg)) {
+		assert_int_equal(mnl_attr_get_type(attr), NFNL_BATCH_GENID);
+		assert_int_equal(ntohl(mnl_attr_get_u32(attr)), 0x01020304);
+		found++;
+	}
+	assert_int_equal(found, 1);
+	assert_int_equal(count_nft(&batch, NFT_MSG_DELTABLE), 1);
+	hf_batch_clear(&batch);
+
+	assert_int_equal(hf_lock_rules_remove_at(
+				 &batch, id, 1u << HF_LOCK_INET | 1u << HF_LOCK_BRIDGE, 1, NULL),
+		0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_DELTABLE), 2);
+	assert_int_equal(count(&batch, NFNL_MSG_BATCH_BEGIN), 1);
+	hf_batch_clear(&batch);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_host_nothing),
 		cmocka_unit_test(test_remove),
+		cmocka_unit_test(test_remove_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,9 @@ oci_image container images made of a few files, and registry, from which they ar
 containerd  a containerd of the test's own
 ctr       a server in a container of containerd's ctr
 cri       pods, as the kubelet has containerd make them: cri.proto is what is spoken
+real_image     an image with nginx, Redis and PostgreSQL
+real_clients   programs of packages as clients, and what goes through them
+real_programs  a server of that image with all its clients: real_nginx, real_redis, real_postgresql
 chaos     connections used at random, checkpoints at random moments
 host      a host of its own, in namespaces
 hosts     two of them, a router or a switch between them, and a peer; announce moves an address

@@ -55,6 +55,8 @@ class Bridged(Network):
 
     def close(self) -> None:
         for ns in (self.container, self.sibling, self.remote):
+            # A namespace may live on for a while, and with it the address of our end.
+            run(["ip", "link", "del", self._host_end(ns)])
             if ns.path.exists():
                 run(["ip", "netns", "del", ns.name])
         run(["ip", "link", "del", self.bridge])

@@ -27,7 +27,7 @@ from . import checks, mode, proc
 from .closing import Closing
 from .criu import Arrangement, CriuTask, Result, read_log
 from .mode import Mode
-from .net import Netns, Network
+from .net import HOST, Netns, Network
 from .programs import program
 
 # enum counter of tests/programs/chaos.h
@@ -243,7 +243,7 @@ class Chaos:
             side.set_stop(2)
         self._await(lambda: all(side["done"] for side in sides), "end of the programs")
         self._compare(self.inside.all() + self.outside.all())
-        locks = checks.holdfast_tables(self.net.container, self.net.peer)
+        locks = checks.holdfast_tables(self.net.container, self.net.peer, HOST)
         if locks:
             raise Found(f"seed {self.seed}: left behind: {locks}")
 

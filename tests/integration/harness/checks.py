@@ -20,6 +20,7 @@ SYS_PIDFD_GETFD = 438
 # Names of processes that are ours; the guardian's is the plugin's choice of one of these.
 NAMES = (
     "criu", "crun", "runc", "hf-server", "hf-peer", "hf-agent", "holdfast", "conmon", "containerd",
+    "nginx", "redis-server", "postgres",
 )
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -41,6 +41,20 @@ def criu_conf(mode: Mode, directory: Path = Path("/etc/criu")) -> Iterator[None]
                 path.write_text(text)
 
 
+def gather(pids: Sequence[int]) -> None:
+    """Puts all processes of a container into the cgroup of the first.
+
+    With manage-cgroups=ignore CRIU does not, and crun moves the first one only; but the next
+    checkpoint freezes by cgroup, and fails on a process that is elsewhere.
+    """
+    if not pids:
+        return
+    lines = Path(f"/proc/{pids[0]}/cgroup").read_text().splitlines()
+    paths = [line.removeprefix("0::/") for line in lines if line.startswith("0::/")]
+    for pid in pids[1:]:
+        (Path("/sys/fs/cgroup") / paths[0] / "cgroup.procs").write_text(str(pid))
+
+
 @dataclass
 class OciServer(Closing):
     """with OciServer(net, tmp_path, mode, "crun") as server: ...; runs from then on.
@@ -155,23 +169,9 @@ class OciServer(Closing):
         words += ["--image-path", self.images, "--work-path", self.images]
         with self._configured(), self._output() as output:
             done = self._call(*words, *extra, self.id, timeout=timeout, stdout=output)
-        self._gather()
+        gather(self.pids())
         log = read_log(self.images / "restore.log")
         return Result(done.rc, log, done.output, done.seconds)
-
-    def _gather(self) -> None:
-        """Puts all processes into the cgroup of the first.
-
-        With manage-cgroups=ignore CRIU does not, and crun moves the first one only; but the next
-        checkpoint freezes by cgroup, and fails on a process that is elsewhere.
-        """
-        pids = self.pids()
-        if not pids:
-            return
-        lines = Path(f"/proc/{pids[0]}/cgroup").read_text().splitlines()
-        paths = [line.removeprefix("0::/") for line in lines if line.startswith("0::/")]
-        for pid in pids[1:]:
-            (Path("/sys/fs/cgroup") / paths[0] / "cgroup.procs").write_text(str(pid))
 
     @property
     def _state(self) -> Path:

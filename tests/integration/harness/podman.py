@@ -66,7 +66,7 @@ def podman(host: Host, *words: object, runtime: Runtime = "crun", timeout: float
     return host.run("podman", "--runtime", runtime, *words, timeout=timeout)
 
 
-def prepare(hosts: Hosts, image: Path) -> None:
+def prepare(hosts: Hosts, image: Path, name: str = IMAGE) -> None:
     """The same on every host."""
     subnets = ["--subnet", SUBNET4, "--subnet", SUBNET6, "--ipv6"]
     if hosts.topology == "segment":
@@ -74,7 +74,7 @@ def prepare(hosts: Hosts, image: Path) -> None:
         subnets += ["--opt", "mode=unmanaged", "--interface-name", BRIDGE, "--disable-dns"]
         subnets += ["--gateway", hosts.peer.v4, "--gateway", hosts.peer.v6]
     for host in hosts.all:
-        podman(host, "import", image, IMAGE).check()
+        podman(host, "import", image, name).check()
         podman(host, "network", "create", *subnets, NETWORK).check()
 
 
@@ -109,6 +109,8 @@ class PodmanServer(Closing):
     publish: bool = True
     network: str = NETWORK
     run_args: Sequence[object] = ()
+    # CRIU's logs. podman keeps the files of an archive too, and puts them back at every restore.
+    keep: bool = True
     name: str = field(default_factory=lambda: f"hf{secrets.token_hex(4)}")
     rounds: int = 0
 
@@ -140,11 +142,17 @@ class PodmanServer(Closing):
         network = ["--network", self.network]
         network += ["--ip", self.v4, "--ip6", self.v6] if self.network == NETWORK else []
         network += ["-p", f"{PUBLISHED}:{PORT}"] if self.publish else []
-        listen = [f"--listen=[::]:{PORT}", "--ready-file=/run/ready", *self.server_args]
         words = ["run", "--detach", "--name", self.name, *network, *self.run_args]
-        self.id = self.podman(*words, IMAGE, "/hf-server", *listen).check().output.strip()
-        ready = ["exec", self.name, "/bin/cat", "/run/ready"]
-        proc.wait_for(lambda: self.podman(*ready).rc == 0, f"start of {self.name}")
+        self.id = self.podman(*words, *self.command()).check().output.strip()
+        proc.wait_for(self.ready, f"start of {self.name}", 30)
+
+    def command(self) -> Sequence[object]:
+        """The image, and what runs in it."""
+        listen = [f"--listen=[::]:{PORT}", "--ready-file=/run/ready", *self.server_args]
+        return [IMAGE, "/hf-server", *listen]
+
+    def ready(self) -> bool:
+        return self.podman("exec", self.name, "/bin/cat", "/run/ready").rc == 0
 
     def inspect(self) -> dict[str, Any]:
         found: list[dict[str, Any]] = json.loads(self.podman("inspect", self.name).check().output)
@@ -174,9 +182,8 @@ class PodmanServer(Closing):
         extra: Sequence[object] = (),
         timeout: float = 120,
     ) -> Result:
-        """With --keep, without which podman removes CRIU's log."""
         self.rounds += 1
-        words: list[object] = ["container", "checkpoint", "--keep", *self._carried(), *extra]
+        words: list[object] = ["container", "checkpoint", *self._options(), *extra]
         words += ["--export", self.archive] if export else []
         words += ["--leave-running"] if leave_running else []
         return self._result("dump.log", self.podman(*words, self.name, timeout=timeout))
@@ -184,14 +191,15 @@ class PodmanServer(Closing):
     def restore(
         self, *, archive: bool = False, extra: Sequence[object] = (), timeout: float = 120
     ) -> Result:
-        words: list[object] = ["container", "restore", "--keep", *self._carried(), *extra]
+        words: list[object] = ["container", "restore", *self._options(), *extra]
         words += ["--import", self.archive] if archive else [self.name]
         return self._result("restore.log", self.podman(*words, timeout=timeout))
 
-    def _carried(self) -> list[str]:
-        """podman would refuse connections that CRIU is to carry."""
+    def _options(self) -> list[str]:
+        words = ["--keep"] if self.keep else []
+        # podman would refuse connections that CRIU is to carry.
         carried = any(line == "tcp-established" for line in self.mode.options)
-        return ["--tcp-established"] if carried else []
+        return [*words, "--tcp-established"] if carried else words
 
     def _result(self, log: str, done: Done) -> Result:
         path = self.host.path(f"{STATE}/{self.id}/userdata/{log}")

@@ -15,12 +15,13 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from .announce import checksum, inside
 from .closing import Closing
 from .net import Netns
-from .peer import Peer
 
 INTERVAL = 0.005
 ETH_P_ALL = 0x0003
@@ -81,10 +82,24 @@ def _endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+class Connection(Protocol):
+    @property
+    def family(self) -> str: ...
+
+    @property
+    def local(self) -> str: ...
+
+
+class Connected(Protocol):
+    """A Peer, or others that have connections."""
+
+    def stats(self) -> Sequence[Connection]: ...
+
+
 class Replay(Closing):
     """with Replay(ns, peer): ...; begins at start(), ends with the block."""
 
-    def __init__(self, ns: Netns, peer: Peer, most: int = 4) -> None:
+    def __init__(self, ns: Netns, peer: Connected, most: int = 4) -> None:
         self.ns = ns
         # As many of each family.
         families: dict[str, list[str]] = {}

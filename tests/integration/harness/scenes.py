@@ -23,7 +23,7 @@ from .agent import AgentTask, Control, PeerAgent, RemoteConn
 from .blocks import Blocks
 from .criu import Arrangement
 from .mode import CHOSEN, MODES, Mode
-from .net import Network
+from .net import HOST, Network
 from .proc import run
 from .programs import builddir
 
@@ -261,5 +261,5 @@ def world(
             made.start()
             yield made
             assert not checks.repair_sockets(a.pids())
-        assert not checks.holdfast_tables(net.container, net.peer)
+        assert not checks.holdfast_tables(net.container, net.peer, HOST)
     assert not leftovers.processes()
