@@ -73,7 +73,9 @@ class HandMade:
         ).check()
 
     def down(self, host: Host) -> None:
-        host.run("sh", "-c", f"ip netns del {self.container.name}; ip link del cni0")
+        # A namespace ends some time after its removal, and its devices with it.
+        for words in ("link del veth0", "link del cni0", f"netns del {self.container.name}"):
+            host.run("ip", *words.split())
 
 
 class HostServer(OciServer):
