@@ -145,6 +145,11 @@ class PodmanServer(Closing):
         words = ["run", "--detach", "--name", self.name, *network, *self.run_args]
         self.id = self.podman(*words, *self.command()).check().output.strip()
         proc.wait_for(self.ready, f"start of {self.name}", 30)
+        ns = self.netns()
+        proc.wait_for(
+            lambda: "tentative" not in ns.run("ip", "-6", "addr").output,
+            f"IPv6 addresses of {self.name}",
+        )
 
     def command(self) -> Sequence[object]:
         """The image, and what runs in it."""
