@@ -58,7 +58,7 @@ def test_every_later_call(scenario: str) -> None:
 @pytest.mark.parametrize("scenario", ["dump", "resume", "early", "killed", "restore", "late"])
 def test_every_call_of_the_guardian(scenario: str) -> None:
     """Without one there is no checkpoint; once it is there it tries again."""
-    calls, failures, _ = host(scenario, "fail@", SMALL_STEP)
+    calls, failures, _ = host(scenario, "fail@", STEP)
     assert calls >= 5
     assert failures == (3 if STEP == 1 else 1)  # before it was ready
     _, failures, _ = host(scenario, "eintr@", 1)
