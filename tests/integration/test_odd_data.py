@@ -182,7 +182,7 @@ def sixteen_megabytes(w: World) -> Iterator[None]:
     options = [(SOCKET, socket.SO_RCVBUF, 8192), room]
     port = w.b.connect("big", w.host, 7510, (theirs, ours), options)
     w.a.accept("big", "big", (ours, theirs))
-    link = Link(w.a["big"], w.b["big"], 7510, port, w.blocks, w.blocks_inside)
+    link = Link(w.a["big"], w.b["big"], 7510, (w.net.peer.v4, port), w.blocks, w.blocks_inside)
     link.a.send(MANY + 100_000)
     link.b.send(MANY)
     link.a.wait_inq(MANY)

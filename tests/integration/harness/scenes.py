@@ -39,9 +39,13 @@ class Link:
     a: RemoteConn
     b: RemoteConn
     a_port: int
-    b_port: int
+    b_address: tuple[str, int]
     to_b: Blocks
     to_a: Blocks
+
+    @property
+    def b_port(self) -> int:
+        return self.b_address[1]
 
     def lose(self) -> None:
         """From now on nothing that a sends arrives."""
@@ -91,7 +95,8 @@ class World:
         port = other.connect(name, self.host, PORT, streams=(theirs, ours), **connect)
         self.a.accept(name, "all", streams=(ours, theirs))
         to_b = self.blocks_inside if inside else self.blocks
-        return Link(self.a[name], other[name], PORT, port, to_b, self.blocks_inside)
+        b = (self.host if inside else self.net.peer.v4, port)
+        return Link(self.a[name], other[name], PORT, b, to_b, self.blocks_inside)
 
     def made(self, name: str, seqs: tuple[int, int], timestamp: int | None = None) -> Link:
         """A link with chosen sequence numbers, a's and b's next one."""
@@ -99,7 +104,7 @@ class World:
         a, b = (self.host, 21_000 + ours), (self.net.peer.v4, 31_000 + ours)
         self.a.repaired(name, a, b, seqs, (ours, theirs), timestamp)
         self.b.repaired(name, b, a, seqs[::-1], (theirs, ours), timestamp)
-        return Link(self.a[name], self.b[name], a[1], b[1], self.blocks, self.blocks_inside)
+        return Link(self.a[name], self.b[name], a[1], b, self.blocks, self.blocks_inside)
 
     def saved(self, link: Link) -> dict[str, Any] | None:
         """What holdfast show says of our end; None where there was no checkpoint."""
@@ -107,12 +112,13 @@ class World:
             return None
         command = [builddir() / "holdfast", "show", "--json", self.a.images]
         shown = json.loads(run(command).check().output)
-        ports = (f":{link.a_port}", f":{link.b_port}")
+        # Inside and outside choose their ports by themselves: the same one may occur in both.
+        ends = (f"{self.host}:{link.a_port}", "{}:{}".format(*link.b_address))
         for conn in shown["connections"]:
-            if conn["local"].endswith(ports[0]) and conn["peer"].endswith(ports[1]):
+            if (conn["local"], conn["peer"]) == ends:
                 found: dict[str, Any] = conn
                 return found
-        raise AssertionError(f"no connection {ports} in {shown}")
+        raise AssertionError(f"no connection {ends} in {shown}")
 
     def new_streams(self) -> tuple[int, int]:
         self.streams += 2
