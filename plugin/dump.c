@@ -22,7 +22,10 @@
 #include "sys/net_addresses.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
+#include "sys/parallel.h"
 #include "sys/tcp_repair.h"
+
+#define SHARE 256 /* connections, at least, for a thread of its own */
 
 static int no_memory(struct hf_error *err)
 {
@@ -87,6 +90,31 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	return ret;
 }
 
+static int name_conn(const struct hf_conn *conn, int ret, struct hf_error *err)
+{
+	char text[HF_CONN_TEXT];
+
+	hf_conn_format(text, conn);
+	return hf_error_context(err, ret, "%s", text);
+}
+
+/* Nothing of the sockets changes by it. */
+static int read_options(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_sock_options_reader reader = {0};
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		struct hf_conn *conn = &dump->image.conns[i];
+
+		ret = hf_sock_options_read(dump->socks[i], &reader, conn, err);
+		if (ret < 0)
+			name_conn(conn, ret, err);
+	}
+	return ret;
+}
+
 /* Reads a socket and writes it. What is no connection is not needed after that. */
 static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *writer,
 	struct hf_queues *queues, struct hf_error *err)
@@ -97,8 +125,6 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 
 	if (ret == 0 && dump->kicked)
 		dump->kicked[i] = *conn;
-	if (ret == 0)
-		ret = hf_sock_options_read(dump->socks[i], &dump->options, conn, err);
 	if (ret == 0)
 		ret = hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
 	if (ret == 0 && !row->connected) {
@@ -115,12 +141,8 @@ static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, str
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
 		ret = save_one(dump, i, writer, &queues, err);
-		if (ret < 0) {
-			char text[HF_CONN_TEXT];
-
-			hf_conn_format(text, &dump->image.conns[i]);
-			ret = hf_error_context(err, ret, "%s", text);
-		}
+		if (ret < 0)
+			name_conn(&dump->image.conns[i], ret, err);
 	}
 	dump->image.queue_bytes = writer->queue_bytes;
 	hf_queues_clear(&queues);
@@ -148,6 +170,8 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	dump->has_image = true;
 	out = hf_image_file_output(file);
 	ret = hf_image_write_header(&writer, &out, &dump->image, err);
+	if (ret == 0)
+		ret = hf_parallel(dump->image.n_conns, SHARE, read_options, dump, err);
 	if (ret == 0)
 		ret = write_conns(dump, &writer, err);
 	if (ret == 0)
