@@ -70,6 +70,21 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 	return 0;
 }
 
+/* The two locks, in the network namespaces of the host and of the container. */
+static int take_locks(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	/* Only after the tasks' death the host's will be needed; but now a failure does no harm. */
+	if (from == 0 && dump->host >= 0)
+		ret = hf_net_lock_host(
+			dump->host, &dump->image, "checkpoint", dump->config.lock_timeout_s, err);
+	if (ret >= 0 && to == 2)
+		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
+	return ret < 0 ? ret : 0;
+}
+
 static int lock(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
@@ -78,14 +93,7 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there.
 	 */
 	dump->locked = true;
-	/* Only after the tasks' death it will be needed; but now a failure does no harm. */
-	ret = dump->host < 0 ? 0
-			     : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
-				       dump->config.lock_timeout_s, err);
-	if (ret >= 0)
-		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
-	if (ret >= 0)
-		ret = hf_net_lock_barrier(err);
+	ret = hf_parallel(2, 1, take_locks, dump, err);
 	dump->lock_us = hf_now_us() - start;
 	return ret;
 }
@@ -113,6 +121,21 @@ static int read_options(void *context, uint32_t from, uint32_t to, struct hf_err
 			name_conn(conn, ret, err);
 	}
 	return ret;
+}
+
+/* The options do not move while packets that have passed the hooks before the lock are waited for.
+ */
+static int read_all_options(struct hf_dump *dump, struct hf_error *err)
+{
+	struct hf_background barrier;
+	uint64_t start = hf_now_us();
+	int ret, passed;
+
+	hf_background_start(&barrier, hf_net_lock_barrier);
+	ret = hf_parallel(dump->image.n_conns, SHARE, read_options, dump, err);
+	passed = hf_background_end(&barrier, ret < 0 ? NULL : err);
+	dump->read_us += hf_now_us() - start;
+	return ret < 0 ? ret : passed;
 }
 
 /* Reads a socket and writes it. What is no connection is not needed after that. */
@@ -171,15 +194,13 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	out = hf_image_file_output(file);
 	ret = hf_image_write_header(&writer, &out, &dump->image, err);
 	if (ret == 0)
-		ret = hf_parallel(dump->image.n_conns, SHARE, read_options, dump, err);
-	if (ret == 0)
 		ret = write_conns(dump, &writer, err);
 	if (ret == 0)
 		ret = hf_image_check_unique(&dump->image, err);
 	if (ret == 0)
 		ret = hf_image_write_end(&writer, err);
 	finished = hf_image_file_finish(file, ret == 0 ? err : NULL);
-	dump->read_us = hf_now_us() - start;
+	dump->read_us += hf_now_us() - start;
 	return ret < 0 ? ret : finished;
 }
 
@@ -269,6 +290,8 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = start_guardian(dump, err);
 	if (ret == 0 && anything)
 		ret = lock(dump, err);
+	if (ret == 0 && anything)
+		ret = read_all_options(dump, err);
 	if (ret == 0)
 		ret = write_image(dump, err);
 	dump->frozen_us = hf_now_us() - start;

@@ -35,8 +35,8 @@ struct hf_dump {
 	bool locked;
 	bool has_image;
 	struct hf_config config;
-	uint64_t lock_us;   /* rules and barrier */
-	uint64_t read_us;   /* reading and writing */
+	uint64_t lock_us;   /* the rules */
+	uint64_t read_us;   /* reading, the barrier with it, and writing */
 	uint64_t frozen_us; /* all of hf_dump() */
 };
 
