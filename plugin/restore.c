@@ -11,6 +11,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
+#include "plugin/long_queues.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
 #include "sys/conntrack.h"
@@ -212,22 +213,49 @@ static int give_up(struct target *target, uint32_t i, int ret, struct hf_error *
 	return 0;
 }
 
+/* With its queues in memory that is used again. */
+static int rebuild_held(struct target *target, uint32_t i, struct hf_error *err)
+{
+	const struct hf_conn *conn = &target->restore->image.conns[i];
+	struct hf_queues *queues = &target->queues;
+	int file = target->restore->file;
+	int ret = hf_queues_make_room(queues, conn->recv.len, conn->send.len);
+
+	if (ret < 0)
+		return hf_error_sys(err, ret, "cannot hold the queues");
+	ret = hf_image_file_at(file, conn->data_offset, queues->recv, conn->recv.len, err);
+	if (ret == 0)
+		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len, queues->send,
+			conn->send.len, err);
+	return ret < 0 ? ret
+		       : hf_tcp_rebuild(target->socks[i], conn, queues->recv, queues->send,
+				 &target->tools, err);
+}
+
+/* With queues that the kernel copies out of the image itself. */
+static int rebuild_mapped(struct target *target, uint32_t i, struct hf_error *err)
+{
+	const struct hf_conn *conn = &target->restore->image.conns[i];
+	struct hf_image_map map;
+	int ret = hf_image_map_read(&map, target->restore->file, conn->data_offset,
+		(size_t)conn->recv.len + conn->send.len, err);
+
+	if (ret == 0)
+		ret = hf_tcp_rebuild(target->socks[i], conn, map.data, map.data + conn->recv.len,
+			&target->tools, err);
+	if (ret == -EFAULT)
+		hf_error_set(
+			err, -EFAULT, "the queues cannot be read any more from %s", HF_IMAGE_NAME);
+	hf_image_map_clear(&map);
+	return ret;
+}
+
 static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 {
 	const struct hf_conn *conn = &target->restore->image.conns[i];
-	int file = target->restore->file, sock = target->socks[i];
-	int ret;
+	int ret = hf_has_long_queues(conn) ? rebuild_mapped(target, i, err)
+					   : rebuild_held(target, i, err);
 
-	ret = hf_queues_make_room(&target->queues, conn->recv.len, conn->send.len);
-	if (ret < 0)
-		return hf_error_sys(err, ret, "cannot hold the queues");
-	ret = hf_image_file_at(file, conn->data_offset, target->queues.recv, conn->recv.len, err);
-	if (ret == 0)
-		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len,
-			target->queues.send, conn->send.len, err);
-	if (ret == 0)
-		ret = hf_tcp_rebuild(
-			sock, conn, target->queues.recv, target->queues.send, &target->tools, err);
 	if (hf_unreachable(ret))
 		ret = give_up(target, i, ret, err);
 	if (ret == 1) {
