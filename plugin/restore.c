@@ -11,6 +11,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
+#include "plugin/resend.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
 #include "sys/conntrack.h"
@@ -138,6 +139,7 @@ struct target {
 	struct hf_guardian_page *page;
 	int *socks;   /* -1: left alone */
 	bool *closed; /* could not be had here */
+	struct hf_resend_plan *plans;
 	struct hf_queues queues;
 	struct hf_raw raw;
 	struct hf_tcp_tools tools;
@@ -162,10 +164,11 @@ static int get_sockets(struct target *target, struct hf_error *err)
 
 	target->socks = malloc(((size_t)image->n_conns + 1) * sizeof(*target->socks));
 	target->closed = calloc((size_t)image->n_conns + 1, sizeof(*target->closed));
+	target->plans = calloc((size_t)image->n_conns + 1, sizeof(*target->plans));
 	/* In any case: what is in it will be closed. */
 	for (uint32_t i = 0; target->socks && i < image->n_conns; i++)
 		target->socks[i] = -1;
-	if (!target->socks || !target->closed)
+	if (!target->socks || !target->closed || !target->plans)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
 	for (uint32_t i = 0; i < image->n_conns; i++) {
 		target->socks[i] = get_socket(target, &image->conns[i], err);
@@ -226,8 +229,8 @@ static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
 		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len,
 			target->queues.send, conn->send.len, err);
 	if (ret == 0)
-		ret = hf_tcp_rebuild(
-			sock, conn, target->queues.recv, target->queues.send, &target->tools, err);
+		ret = hf_tcp_rebuild(sock, conn, target->queues.recv, target->queues.send,
+			&target->tools, &target->plans[i], err);
 	if (hf_unreachable(ret))
 		ret = give_up(target, i, ret, err);
 	if (ret == 1) {
@@ -290,6 +293,20 @@ static void tell_unreachable(struct target *target)
 			hf_unreachable_tell(&target->raw, &image->conns[i]);
 }
 
+static int resume_one(struct target *target, uint32_t i, struct hf_error *err)
+{
+	const struct hf_conn *conn = &target->restore->image.conns[i];
+	const struct hf_resend_plan *plan = &target->plans[i];
+	int sock = target->socks[i], ret;
+
+	if (sock < 0)
+		return 0;
+	ret = hf_tcp_resume(sock, conn->reuseaddr, err);
+	if (ret == 0 && plan->how != HF_RESEND_BY_TIMER)
+		hf_resend(&target->raw, sock, conn, plan);
+	return ret;
+}
+
 /* After the unlock: an error here concerns one connection, and the others go on. */
 static int resume_all(struct target *target, struct hf_error *err)
 {
@@ -298,20 +315,18 @@ static int resume_all(struct target *target, struct hf_error *err)
 	int first = 0;
 
 	for (uint32_t i = 0; i < image->n_conns; i++) {
-		const struct hf_conn *conn = &image->conns[i];
-		int ret = 0;
-
 		/* One for each: restore_tree() made them. */
 		/* NOLINTNEXTLINE(clang-analyzer-security.ArrayBound) */
-		if (target->socks[i] >= 0)
-			ret = hf_tcp_resume(target->socks[i], conn->reuseaddr, first ? NULL : err);
+		int ret = resume_one(target, i, first ? NULL : err);
+
 		if (ret < 0 && !first) {
 			char text[HF_CONN_TEXT];
 
 			first = hf_error_context(
-				err, ret, "connection %s", hf_conn_format(text, conn));
+				err, ret, "connection %s", hf_conn_format(text, &image->conns[i]));
 		}
 	}
+	hf_resend_finish(target->socks, image->conns, target->plans, image->n_conns);
 	target->restore->resume_us = hf_now_us() - start;
 	return first;
 }
@@ -352,7 +367,8 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	if (target->netns < 0)
 		return target->netns;
 	target->raw = HF_RAW_INIT(target->netns);
-	target->tools = (struct hf_tcp_tools){&target->raw, &restore->options};
+	target->tools =
+		(struct hf_tcp_tools){&target->raw, &restore->options, restore->config.resend};
 	ret = hf_sock_options_writer_init(&restore->options, target->netns, err);
 	if (ret < 0)
 		return ret;
@@ -410,6 +426,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);
 	free(target.closed);
+	free(target.plans);
 	hf_raw_close(&target.raw);
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);
