@@ -8,6 +8,7 @@ this is slow is tested too, or nothing would be.
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ import pytest
 
 from harness import matrix
 from harness.blocks import Blocks
+from harness.criu import Result
+from harness.kill import Trace
 from harness.mode import MODES
 from harness.net import Netns
+from harness.programs import program
 from harness.scenes import Link, World, world
 from test_agreed import sysctls
 
@@ -148,13 +152,13 @@ class Unacked:
     cases: dict[str, Case]
     links: dict[str, Link]
 
-    def restore(self) -> None:
+    def restore(self) -> Result:
         for name, case in self.cases.items():
             length = 0 if case.had else case.length + case.more
             fin = case.fin and not case.had
             self.w.b.start_job(name, f"arrival({name!r}, {length}, {fin})")
         self.w.b.start_job("first", "first_packet()")
-        self.w.a.restore().check()
+        return self.w.a.restore()
 
     def took(self) -> dict[str, float]:
         """Milliseconds from the first packet on."""
@@ -207,7 +211,7 @@ def test_unacked(
 ) -> None:
     """All off, each alone, all on."""
     with unacked(tmp_path, CASES, *combination) as it:
-        it.restore()
+        it.restore().check()
         took = it.took()
         for name, ms in took.items():
             table.set(name, name_of(combination), f"{ms:.1f}")
@@ -234,7 +238,7 @@ def test_lost_again(sack: bool, tmp_path: Path) -> None:
     """What goes out at first does not arrive: it costs time, and nothing else."""
     with unacked(tmp_path, SOME, sack, KEYS, lift=False) as it:
         it.w.blocks.drop([(link.a_port, link.b_port) for link in it.links.values()])
-        it.restore()
+        it.restore().check()
         time.sleep(0.2)
         assert not any(it.w.b.job_done(name) for name, case in SOME.items() if not case.had)
         it.w.lift()
@@ -246,7 +250,7 @@ def test_segments_by_hand_lost(tmp_path: Path) -> None:
     """Something on the way drops them: the kernel's timer is left."""
     with unacked(tmp_path, {"many": CASES["many"]}, True, KEYS) as it:
         drop(it.w.net.peer, "input", NO_TIMESTAMPS)
-        it.restore()
+        it.restore().check()
         assert it.took()["many"] > SLOW
         it.finish()
 
@@ -255,8 +259,45 @@ def test_not_let_out(tmp_path: Path) -> None:
     """What the host does not let out counts as sent, or its acknowledgement would be refused."""
     with unacked(tmp_path, SOME, True, KEYS) as it:
         drop(it.w.net.container, "output", DATA)
-        it.restore()
+        it.restore().check()
         assert [link.a.queued()[1] for link in it.links.values()] == [0] * len(SOME)
         lift_drop(it.w.net.container)
         it.took()
+        it.finish()
+
+
+HELD = {name: CASES[name] for name in ("several", "had several", "had several, FIN")}
+GET_NODELAY = ("getsockopt", socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_killed_before_it_is_sent(tmp_path: Path) -> None:
+    """CRIU dies with the lock removed and what was held back not yet sent: the guardian sends it.
+
+    Two equal restores: one to find the moment, and one that ends there.
+    """
+    report = tmp_path / "hf-kill.report"
+    options: list[object] = ["--list"]
+    for work in ("count", "kill"):
+        (tmp_path / work).mkdir()
+        with unacked(tmp_path / work, HELD, True, KEYS) as it:
+            words = [program("hf-kill"), "--report", report, *options, "--"]
+            it.w.a.criu_wrapper = words
+            assert it.restore().ok == (work == "count")
+            trace = Trace.read(report)
+            found = [c for c in trace.calls if (c.name, *c.args[1:3]) == GET_NODELAY]
+            if work == "count":
+                options = trace.options(found[0].index)
+            else:
+                assert trace.killed and (trace.killed.name, *trace.killed.args[1:3]) == GET_NODELAY
+            it.took()
+            it.finish()
+
+
+def test_route_with_a_larger_first_window(tmp_path: Path) -> None:
+    """The route may say how much goes out at first: then more is held back."""
+    with unacked(tmp_path, {"many": CASES["many"]}, False, KEYS[:1]) as it:
+        route = "ip route replace 10.77.0.0/24 dev eth0 src 10.77.0.1 initcwnd 64"
+        it.w.net.container.run(*route.split()).check()
+        it.restore().check()
+        assert it.took()["many"] < SOON
         it.finish()
