@@ -64,15 +64,19 @@ void hf_resend_hold(struct hf_conn *conn)
 	conn->unsent = conn->send.len;
 }
 
-struct hf_segment hf_resend_tail(
-	const struct hf_conn *conn, const struct hf_resend_plan *plan, unsigned int i)
+uint32_t hf_resend_tail_at(const struct hf_conn *conn)
+{
+	return sent(conn) - HF_RESEND_TAIL_BYTES;
+}
+
+struct hf_segment hf_resend_tail(const struct hf_conn *conn, unsigned int i, uint8_t byte)
 {
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
 	struct hf_segment segment = hf_kick_ack(conn);
 
 	segment.ack += row->peer_fin;
-	segment.seq = conn->send.seq - conn->unsent - HF_RESEND_TAIL_BYTES + i;
-	segment.data = plan->tail[i];
+	segment.seq = conn->send.seq - conn->send.len + hf_resend_tail_at(conn) + i;
+	segment.data = byte;
 	segment.len = 1;
 	return segment;
 }

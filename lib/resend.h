@@ -50,12 +50,6 @@ struct hf_first_window {
 /* Three, and one that counts as a window update. */
 #define HF_RESEND_N_DUPLICATES 4
 
-/* How one connection's data is sent again. */
-struct hf_resend_plan {
-	enum hf_resend how;
-	uint8_t tail[HF_RESEND_TAIL_BYTES]; /* TAIL: the bytes */
-};
-
 /* True if data, or our FIN, was sent and not acknowledged. */
 bool hf_resend_wanted(const struct hf_conn *conn);
 
@@ -66,9 +60,11 @@ enum hf_resend hf_resend_choose(const struct hf_conn *conn, const struct hf_rese
 /* HELD: makes all of it count as unsent, for the steps of lib/tcp_state.h. */
 void hf_resend_hold(struct hf_conn *conn);
 
+/* TAIL: where it begins in the send queue. */
+uint32_t hf_resend_tail_at(const struct hf_conn *conn);
+
 /* TAIL: the segment with byte `i` of the tail, from us to the peer. */
-struct hf_segment hf_resend_tail(
-	const struct hf_conn *conn, const struct hf_resend_plan *plan, unsigned int i);
+struct hf_segment hf_resend_tail(const struct hf_conn *conn, unsigned int i, uint8_t byte);
 
 /* DUPLICATES: the segment, from the peer to us. */
 struct hf_segment hf_resend_duplicate(const struct hf_conn *conn);

@@ -17,6 +17,7 @@
 #include "plugin/at_exit.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
+#include "plugin/long_queues.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_addresses.h"
@@ -139,8 +140,8 @@ static int read_all_options(struct hf_dump *dump, struct hf_error *err)
 }
 
 /* Reads a socket and writes it. What is no connection is not needed after that. */
-static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *writer,
-	struct hf_queues *queues, struct hf_error *err)
+static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_file *file,
+	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err)
 {
 	struct hf_conn *conn = &dump->image.conns[i];
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
@@ -149,7 +150,10 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 	if (ret == 0 && dump->kicked)
 		dump->kicked[i] = *conn;
 	if (ret == 0)
-		ret = hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
+		ret = queues->left
+			      ? hf_long_queues_write(
+					dump->socks[i], conn, file, writer, queues, err)
+			      : hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
 	if (ret == 0 && !row->connected) {
 		hf_close_fd(&dump->socks[i]);
 		dump->socks[i] = -1;
@@ -157,13 +161,14 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 	return ret;
 }
 
-static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
+static int write_conns(struct hf_dump *dump, struct hf_image_file *file,
+	struct hf_image_writer *writer, struct hf_error *err)
 {
 	struct hf_queues queues = {.borrowed = dump->page ? &dump->page->borrowed : NULL};
 	int ret = 0;
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
-		ret = save_one(dump, i, writer, &queues, err);
+		ret = save_one(dump, i, file, writer, &queues, err);
 		if (ret < 0)
 			name_conn(&dump->image.conns[i], ret, err);
 	}
@@ -194,7 +199,7 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	out = hf_image_file_output(file);
 	ret = hf_image_write_header(&writer, &out, &dump->image, err);
 	if (ret == 0)
-		ret = write_conns(dump, &writer, err);
+		ret = write_conns(dump, file, &writer, err);
 	if (ret == 0)
 		ret = hf_image_check_unique(&dump->image, err);
 	if (ret == 0)

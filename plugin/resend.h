@@ -8,12 +8,13 @@
 #include "lib/resend.h"
 #include "sys/raw_socket.h"
 
-/* Sends again what was under way, as planned: of a socket that has just been resumed. */
-void hf_resend(struct hf_raw *raw, int sock, const struct hf_conn *conn,
-	const struct hf_resend_plan *plan);
+/* Sends again what was under way, as chosen: of a socket that has just been resumed. `image` is the
+ * image's file. */
+void hf_resend(
+	int sock, const struct hf_conn *conn, enum hf_resend how, struct hf_raw *raw, int image);
 
-/* Sees to it that everything has gone out, when all have been started. */
-void hf_resend_finish(const int *socks, const struct hf_conn *conns,
-	const struct hf_resend_plan *plans, uint32_t n);
+/* Sees to it that everything has gone out, when all have been started; one of each a connection. */
+void hf_resend_finish(
+	const int *socks, const struct hf_conn *conns, const enum hf_resend *how, uint32_t n);
 
 #endif

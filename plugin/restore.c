@@ -142,7 +142,7 @@ struct target {
 	struct hf_guardian_page *page;
 	int *socks;   /* -1: left alone */
 	bool *closed; /* could not be had here */
-	struct hf_resend_plan *plans;
+	enum hf_resend *resend;
 	struct hf_raw raw;
 };
 
@@ -193,8 +193,8 @@ static int get_sockets(struct target *target, struct hf_error *err)
 	/* In any case: what is in it will be closed. */
 	target->socks = no_fds(n);
 	target->closed = calloc((size_t)n + 1, sizeof(*target->closed));
-	target->plans = calloc((size_t)n + 1, sizeof(*target->plans));
-	if (!target->socks || !target->closed || !target->plans || !pidfds)
+	target->resend = calloc((size_t)n + 1, sizeof(*target->resend));
+	if (!target->socks || !target->closed || !target->resend || !pidfds)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
 	ret = get_all(target, pidfds, err);
 	for (size_t i = 0; i < target->tree.n; i++)
@@ -219,7 +219,7 @@ static int start_guardian(struct target *target, struct hf_error *err)
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
 	const struct hf_rebuild rebuild = {
-		target->restore, target->netns, target->socks, target->closed, target->plans};
+		target->restore, target->netns, target->socks, target->closed, target->resend};
 	uint64_t start = hf_now_us();
 	int ret = hf_rebuild(&rebuild, err);
 
@@ -280,8 +280,9 @@ static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_erro
 		if (target->socks[i] < 0)
 			continue;
 		ret = hf_tcp_resume(target->socks[i], conn->reuseaddr, first ? NULL : err);
-		if (ret == 0 && target->plans[i].how != HF_RESEND_BY_TIMER)
-			hf_resend(&raw, target->socks[i], conn, &target->plans[i]);
+		if (ret == 0 && target->resend[i] != HF_RESEND_BY_TIMER)
+			hf_resend(target->socks[i], conn, target->resend[i], &raw,
+				target->restore->file);
 		if (ret < 0 && !first) {
 			char text[HF_CONN_TEXT];
 
@@ -300,7 +301,7 @@ static int resume_all(struct target *target, struct hf_error *err)
 	const struct hf_image *image = &target->restore->image;
 	int ret = hf_parallel(image->n_conns, SHARE, resume_some, target, err);
 
-	hf_resend_finish(target->socks, image->conns, target->plans, image->n_conns);
+	hf_resend_finish(target->socks, image->conns, target->resend, image->n_conns);
 	target->restore->resume_us = hf_now_us() - start;
 	return ret;
 }
@@ -340,7 +341,7 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	target->netns = hf_netns_open(root, err);
 	if (target->netns < 0)
 		return target->netns;
-	target->raw = HF_RAW_INIT(target->netns);
+	target->raw = HF_RAW_UNMARKED(target->netns);
 	ret = hf_sock_options_writer_init(&restore->options, target->netns, err);
 	if (ret < 0)
 		return ret;
@@ -376,7 +377,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	struct target target = {.restore = restore,
 		.netns = -1,
 		.guardian = HF_GUARDIAN_NONE,
-		.raw = HF_RAW_INIT(-1)};
+		.raw = HF_RAW_UNMARKED(-1)};
 	int ret = 0;
 
 	if (restore->image.n_conns == 0)
@@ -398,7 +399,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);
 	free(target.closed);
-	free(target.plans);
+	free(target.resend);
 	hf_raw_close(&target.raw);
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);

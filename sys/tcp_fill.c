@@ -138,7 +138,7 @@ void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t le
  */
 void hf_steps_fill_sent(struct hf_steps *steps, const uint8_t *data, size_t len)
 {
-	size_t tail = steps->plan->how == HF_RESEND_TAIL ? HF_RESEND_TAIL_BYTES : 0;
+	size_t tail = *steps->resend == HF_RESEND_TAIL ? HF_RESEND_TAIL_BYTES : 0;
 
 	hf_steps_fill(steps, TCP_SEND_QUEUE, data, len - tail);
 	if (tail == 0)

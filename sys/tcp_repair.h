@@ -35,10 +35,27 @@ struct hf_borrowed {
 	int peek_off;
 };
 
+/* A queue that is longer is not held in memory, but goes from socket to image and back. */
+#define HF_QUEUE_HELD (1u << 20)
+
+/* Of a send queue at most so much is skipped to come to a piece of it. */
+#define HF_SEND_SKIP (16u << 20)
+
+/* Where a long queue goes, piece by piece. Each returns 0 or a negative errno. */
+struct hf_queue_sink {
+	/* NULL: the buffer takes the whole queue. */
+	int (*recv)(void *context, const uint8_t *data, size_t len);
+	int (*send)(void *context, const uint8_t *data, size_t len);
+	void *context;
+	uint32_t recv_len, send_len; /* -EAGAIN if they are not any more */
+};
+
 /* The queues' bytes of one connection; buffers that grow and are used again. */
 struct hf_queues {
 	uint8_t *recv, *send;
 	size_t recv_room, send_room;
+	const struct hf_queue_sink *sink; /* NULL: into the buffers, but for long queues */
+	bool left; /* a queue is long, and there is no sink: the bytes are still to be read */
 	struct hf_borrowed *borrowed; /* not owned; NULL: nobody would give anything back */
 };
 
@@ -57,8 +74,8 @@ int hf_tcp_identify_known(
 
 /*
  * Reads everything else of an identified socket, but its options, into *conn, and the queues' bytes
- * into *queues. The state is read again. The socket is in repair mode while this runs, if its state
- * allows that, and afterwards as it was.
+ * into *queues, or sets queues->left. The state is read again. The socket is in repair mode while
+ * this runs, if its state allows that, and afterwards as it was.
  */
 int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct hf_error *err);
 
@@ -89,13 +106,13 @@ struct hf_tcp_tools {
 
 /*
  * Builds the connection in a closed socket, by the steps of its state (lib/tcp_state.h), and leaves
- * it in repair mode. Its options come back with it, also where there is nothing to build. *plan
+ * it in repair mode. Its options come back with it, also where there is nothing to build. *resend
  * says how data that was under way is to be sent again, once the socket is resumed. Returns 0; 1 if
  * there is nothing to build, or the socket is in this state already, and left alone; or a negative
  * errno (-EADDRNOTAVAIL: the local address is not here, or the tuple is taken).
  */
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, const struct hf_tcp_tools *tools, struct hf_resend_plan *plan,
+	const void *send_data, const struct hf_tcp_tools *tools, enum hf_resend *resend,
 	struct hf_error *err);
 
 /* Leaves a socket that a hf_tcp_rebuild() has failed on closed in both directions: reading gives

@@ -4,7 +4,6 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -24,21 +23,17 @@ static struct hf_first_window first_window(struct hf_steps *steps)
 		.paced = info.tcpi_max_pacing_rate != UINT64_MAX};
 }
 
-void hf_steps_plan_resend(struct hf_steps *steps, const uint8_t *send_data)
+void hf_steps_choose_resend(struct hf_steps *steps)
 {
 	const struct hf_conn *conn = steps->conn;
-	size_t sent = conn->send.len - conn->unsent;
 	struct hf_first_window first;
 
-	steps->plan->how = HF_RESEND_BY_TIMER;
+	*steps->resend = HF_RESEND_BY_TIMER;
 	if (steps->ret < 0 || !hf_resend_wanted(conn))
 		return;
 	first = first_window(steps);
-	steps->plan->how = hf_resend_choose(conn, &steps->tools->resend, &first);
-	if (steps->plan->how == HF_RESEND_TAIL)
-		memcpy(steps->plan->tail, send_data + sent - HF_RESEND_TAIL_BYTES,
-			HF_RESEND_TAIL_BYTES);
-	if (steps->plan->how != HF_RESEND_HELD)
+	*steps->resend = hf_resend_choose(conn, &steps->tools->resend, &first);
+	if (*steps->resend != HF_RESEND_HELD)
 		return;
 	steps->held = *conn;
 	hf_resend_hold(&steps->held);

@@ -19,7 +19,7 @@ static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum h
 	switch (step) {
 	case HF_STEP_CONNECT:
 		hf_step_connect(steps, row);
-		hf_steps_plan_resend(steps, send_data);
+		hf_steps_choose_resend(steps);
 		break;
 	case HF_STEP_SYN:
 		hf_step_syn(steps, row);
@@ -57,7 +57,7 @@ static bool is_loud(const struct hf_steps *steps)
 {
 	const struct hf_conn *conn = steps->conn;
 
-	return steps->plan->how == HF_RESEND_TAIL || conn->state != HF_TCP_ESTABLISHED ||
+	return *steps->resend == HF_RESEND_TAIL || conn->state != HF_TCP_ESTABLISHED ||
 	       conn->unsent || conn->urgent.present;
 }
 
@@ -128,13 +128,13 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 }
 
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, const struct hf_tcp_tools *tools, struct hf_resend_plan *plan,
+	const void *send_data, const struct hf_tcp_tools *tools, enum hf_resend *resend,
 	struct hf_error *err)
 {
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
 	struct hf_steps steps = {.sock = sock,
 		.conn = conn,
-		.plan = plan,
+		.resend = resend,
 		.peer = conn->peer,
 		.tools = tools,
 		.err = err};

@@ -123,12 +123,12 @@ static void test_hold(void **state)
 
 static void test_tail(void **state)
 {
-	const struct hf_resend_plan plan = {HF_RESEND_TAIL, {7, 8, 9}};
 	struct hf_conn conn = sending(HF_TCP_CLOSE_WAIT, 0x1000, 50, true);
 
 	(void)state;
+	assert_int_equal(hf_resend_tail_at(&conn), 0x1000 - 3);
 	for (unsigned int i = 0; i < HF_RESEND_TAIL_BYTES; i++) {
-		const struct hf_segment segment = hf_resend_tail(&conn, &plan, i);
+		const struct hf_segment segment = hf_resend_tail(&conn, i, (uint8_t)(7 + i));
 
 		assert_int_equal(segment.from.port, 80);
 		assert_int_equal(segment.to.port, 81);
@@ -140,8 +140,8 @@ static void test_tail(void **state)
 		assert_int_equal(segment.data, 7 + i);
 	}
 	conn = sending(HF_TCP_FIN_WAIT1, 0x1000, 0, true); /* the FIN is behind it */
-	assert_int_equal(hf_resend_tail(&conn, &plan, 2).seq, UNA + 0x1000 - 1);
-	assert_int_equal(hf_resend_tail(&conn, &plan, 2).ack, 5000);
+	assert_int_equal(hf_resend_tail(&conn, 2, 9).seq, UNA + 0x1000 - 1);
+	assert_int_equal(hf_resend_tail(&conn, 2, 9).ack, 5000);
 }
 
 static void test_duplicate(void **state)
