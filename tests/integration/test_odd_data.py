@@ -194,7 +194,7 @@ def sixteen_megabytes(w: World) -> Iterator[None]:
     end(w, link, MANY + 100_000, MANY)
 
 
-# HF_QUEUE_HELD, SEND_PIECE and HF_SEND_SKIP: what is read at once, and what of a send queue is.
+# HF_QUEUE_HELD and HF_SEND_SKIP: what is read at once, and what of a send queue is.
 HELD, PIECE, SKIP = 1 << 20, 4 << 20, 16 << 20
 
 
