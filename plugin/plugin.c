@@ -23,6 +23,7 @@
 #include "sys/config_file.h"
 #include "sys/grace_period.h"
 #include "sys/kernel_check.h"
+#include "sys/net_lock.h"
 
 /* CRIU's hooks have no context argument: this is the one operation that the process is about. */
 static struct {
@@ -73,13 +74,15 @@ static int init_restore(void)
 	if (ret < 0)
 		return fail("restore refused", &err);
 	ret = hf_restore_prepare(&the.restore, criu_get_image_dir(), &the.config, &err);
-
 	if (ret == -ENOENT) {
 		hf_log_info("no %s in this checkpoint: nothing to restore", HF_IMAGE_NAME);
 		return 0;
 	}
-	if (ret < 0)
+	if (ret < 0) {
+		/* CRIU does not call exit() of a plugin that refuses. */
+		hf_net_lock_close();
 		return fail("restore refused", &err);
+	}
 	the.has_restore = true;
 	hf_log_info("checkpoint with %u connections; lock %s",
 		hf_image_count_connected(&the.restore.image),
@@ -248,6 +251,7 @@ static void fini(int stage, int result)
 	if (the.has_restore)
 		end_restore();
 	the.has_restore = false;
+	hf_net_lock_close();
 }
 
 /*

@@ -268,7 +268,7 @@ static void tell_unreachable(struct target *target)
 static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
 	const struct target *target = context;
-	struct hf_raw raw = HF_RAW_INIT(target->netns);
+	struct hf_raw raw = HF_RAW_UNMARKED(target->netns);
 	int first = 0;
 
 	for (uint32_t i = from; i < to; i++) {

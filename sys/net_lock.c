@@ -22,20 +22,30 @@
 /*
  * Closing the socket waits until the kernel has freed what was removed through it, a grace period
  * of RCU (nft_rcv_nl_event()): 10 to 20 ms each time, in which the container would stand still. So
- * the last few stay open, until the process ends.
+ * the last few stay open.
  */
+static struct {
+	pthread_mutex_t mutex;
+	int socks[KEPT_OPEN];
+	unsigned int next;
+} kept = {.mutex = PTHREAD_MUTEX_INITIALIZER, .socks = {[0 ... KEPT_OPEN - 1] = -1}};
+
+/* In the place of the one that has been there longest. */
 static void close_later(int sock)
 {
-	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-	static int open_socks[KEPT_OPEN] = {[0 ... KEPT_OPEN - 1] = -1};
-	static unsigned int next;
 	int old;
 
-	pthread_mutex_lock(&mutex);
-	old = open_socks[next % KEPT_OPEN];
-	open_socks[next++ % KEPT_OPEN] = sock;
-	pthread_mutex_unlock(&mutex);
+	pthread_mutex_lock(&kept.mutex);
+	old = kept.socks[kept.next % KEPT_OPEN];
+	kept.socks[kept.next++ % KEPT_OPEN] = sock;
+	pthread_mutex_unlock(&kept.mutex);
 	hf_close_fd(&old);
+}
+
+void hf_net_lock_close(void)
+{
+	for (int i = 0; i < KEPT_OPEN; i++)
+		close_later(-1);
 }
 
 /*

@@ -54,6 +54,10 @@ int hf_net_unlock_host(int netns, const uint8_t id[HF_ID_SIZE], struct hf_error 
  */
 int hf_net_unlock_both(int netns, int host, const uint8_t id[HF_ID_SIZE], struct hf_error *err);
 
+/* Closes the sockets that all these leave open, since that takes a while; the end of the process
+ * does so too. */
+void hf_net_lock_close(void);
+
 /* The generation of a network namespace's rules, which changes with them, into *generation. */
 int hf_net_generation(int netns, uint32_t *generation, struct hf_error *err);
 
