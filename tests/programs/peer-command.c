@@ -16,6 +16,21 @@ static const char *const phase_names[] = {
 	[PHASE_LOST] = "lost",
 };
 
+static void print_gaps(const char *name, const struct gaps *gaps)
+{
+	bool first = true;
+
+	printf(",\"%s\":[", name);
+	for (int i = 0; i < GAPS; i++) {
+		if (!gaps->gap[i].end)
+			continue;
+		printf("%s[%" PRIu64 ",%" PRIu64 "]", first ? "" : ",", gaps->gap[i].start,
+			gaps->gap[i].end);
+		first = false;
+	}
+	printf("]");
+}
+
 /* None of the strings can hold a quote or a backslash: see parse_target(), pconn_lost(). */
 static void print_conn(struct pconn *c, uint64_t now)
 {
@@ -116,6 +131,13 @@ static void progress_check(struct peer *p, uint64_t now)
 	p->progress_until = 0;
 }
 
+static void ask(struct peer *p)
+{
+	for (unsigned int i = 0; i < p->n_conns; i++)
+		pconn_ask(&p->conns[i]);
+	printf("{\"event\":\"ask\"}\n");
+}
+
 static void finish(struct peer *p)
 {
 	uint64_t now = now_ns();
@@ -133,6 +155,8 @@ static void command(struct peer *p, const char *line)
 		mark(p);
 	else if (!strcmp(line, "progress"))
 		progress_start(p);
+	else if (!strcmp(line, "ask"))
+		ask(p);
 	else if (!strcmp(line, "finish"))
 		finish(p);
 	else
@@ -205,7 +229,11 @@ int commands_report(struct peer *p)
 		for (unsigned int i = 0; i < p->n_conns; i++) {
 			printf("%s", i ? "," : "");
 			print_conn(&p->conns[i], now_ns());
-			printf("}");
+			print_gaps("gaps_in", &p->conns[i].gaps_in);
+			print_gaps("gaps_out", &p->conns[i].gaps_out);
+			printf(",\"asked\":%" PRIu64 ",\"answered\":%" PRIu64
+			       ",\"resumed\":%" PRIu64 "}",
+				p->conns[i].asked, p->conns[i].answered, p->conns[i].resumed);
 		}
 		printf("]}\n");
 	}

@@ -28,7 +28,8 @@
 #include <linux/sockios.h>
 
 #define CHUNK   (64 * 1024)
-#define QUANTUM (4 * CHUNK) /* what one connection may read or write before others get a turn */
+#define STOPPED (SEC_NS / 2) /* between two turns: nobody ran us */
+#define QUANTUM (4 * CHUNK)  /* what one connection may read or write before others get a turn */
 
 struct conn {
 	int fd;
@@ -39,14 +40,16 @@ struct conn {
 
 	struct wire_header header;
 	size_t header_len;
-	char message[64]; /* hello or trailer on its way out */
+	char message[128]; /* hello or trailer on its way out */
 	size_t message_len, message_sent;
 	bool last_message;
 
 	uint64_t up, down; /* positions: read and checked, written */
 	int64_t up_bad;
 	struct bucket read_limit, write_limit;
-	bool eof, holding;
+	struct gaps gaps; /* in what is read */
+	uint64_t begun;   /* by the wall's clock */
+	bool eof, holding, awake;
 	bool ending;                  /* the peer's FIN is here, if not yet read */
 	bool read_waits, write_waits; /* for the bucket */
 	uint64_t hold_until;
@@ -74,6 +77,8 @@ static void list_add(struct server *server, struct conn *c)
 {
 	if (c->listed)
 		return;
+	if (!server->waiting)
+		server->last_turn = 0;
 	c->prev = NULL;
 	c->next = server->waiting;
 	if (c->next)
@@ -168,6 +173,8 @@ static uint64_t down_limit(const struct conn *c)
 	case WIRE_SOURCE:
 	case WIRE_DUPLEX:
 		return c->eof ? c->down : UINT64_MAX;
+	case WIRE_WAKE:
+		return c->awake && !c->eof ? c->header.hold_out : c->down;
 	case WIRE_HOLD:
 		return c->header.hold_out;
 	default:
@@ -177,6 +184,7 @@ static uint64_t down_limit(const struct conn *c)
 
 static bool queue_message(struct conn *c, const void *message, size_t len)
 {
+	_Static_assert(sizeof(struct wire_trailer) <= sizeof(c->message), "it does not fit");
 	memcpy(c->message, message, len);
 	c->message_len = len;
 	c->message_sent = 0;
@@ -189,6 +197,9 @@ static void header_complete(struct conn *c, uint64_t now)
 
 	bucket_init(&c->read_limit, c->header.read_rate, now);
 	bucket_init(&c->write_limit, c->header.write_rate, now);
+	c->write_limit.least = c->header.write_chunk;
+	c->begun = wall_ns();
+	gaps_start(&c->gaps, c->begun);
 	c->holding = c->header.role == WIRE_HOLD;
 	if (c->header.hold_ms)
 		c->hold_until = now + c->header.hold_ms * MS_NS;
@@ -255,6 +266,8 @@ static int conn_read(struct server *server, struct conn *c, uint64_t now)
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 		c->eof = n == 0;
+		if (n > 0)
+			gaps_progress(&c->gaps, wall_ns());
 		bucket_use(&c->read_limit, (size_t)n);
 		check_up(server, c, (size_t)n);
 		done += (size_t)n;
@@ -306,7 +319,7 @@ static int write_pattern(struct conn *c, uint64_t now)
 }
 
 /* Negative errno, or 0; sets *finished once the trailer is out. */
-static int conn_write(struct conn *c, uint64_t now, bool *finished)
+static int conn_write(const struct server *server, struct conn *c, uint64_t now, bool *finished)
 {
 	int rc = write_message(c);
 
@@ -318,8 +331,10 @@ static int conn_write(struct conn *c, uint64_t now, bool *finished)
 			.down_total = c->down,
 			.up_checked = c->up,
 			.up_bad = c->up_bad,
+			.resumed = server->resumed,
 		};
 
+		memcpy(trailer.gaps, c->gaps.gap, sizeof(trailer.gaps));
 		c->last_message = queue_message(c, &trailer, sizeof(trailer));
 		rc = write_message(c);
 	}
@@ -345,7 +360,8 @@ static void update_interest(struct server *server, struct conn *c)
 		epoll_ctl(server->epoll, EPOLL_CTL_MOD, c->fd, &event);
 		c->interest = event.events;
 	}
-	if (c->read_waits || c->write_waits || (c->holding && c->hold_until))
+	if (c->read_waits || c->write_waits || (c->holding && c->hold_until) ||
+		(c->header.role == WIRE_WAKE && !c->awake && !c->eof))
 		list_add(server, c);
 	else
 		list_remove(server, c);
@@ -368,7 +384,7 @@ static void conn_run(struct server *server, struct conn *c)
 	}
 	rc = conn_read(server, c, now);
 	if (!rc)
-		rc = conn_write(c, now, &finished);
+		rc = conn_write(server, c, now, &finished);
 	if (rc) {
 		conn_lost(server, c, c->eof ? "write" : "read or write", -rc);
 		return;
@@ -393,12 +409,24 @@ void conn_event(struct server *server, struct conn *c, uint32_t events)
 	conn_run(server, c);
 }
 
+void conn_turn(struct server *server)
+{
+	uint64_t now = wall_ns();
+
+	if (server->waiting && server->last_turn && now - server->last_turn > STOPPED)
+		server->resumed = now;
+	server->last_turn = now;
+}
+
 void conn_tick(struct server *server)
 {
 	struct conn *c = server->waiting, *next;
 
 	for (; c; c = next) {
 		next = c->next;
+		c->awake = server->resumed > c->begun;
+		if (c->header.role == WIRE_WAKE && !c->awake)
+			continue;
 		c->read_waits = c->write_waits = false;
 		conn_run(server, c);
 	}

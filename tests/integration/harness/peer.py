@@ -37,6 +37,14 @@ class Connection:
     error: str
     inq: int = 0
     outq: int = 0
+    # At the end only: when nothing came for long, to us and to the server, as (start, end); when a
+    # request of ask() went out, when its answer was complete, and when the server ran again after
+    # it was stopped. Nanoseconds of time.time().
+    gaps_in: Sequence[tuple[int, int]] = ()
+    gaps_out: Sequence[tuple[int, int]] = ()
+    asked: int = 0
+    answered: int = 0
+    resumed: int = 0
 
     @property
     def verified(self) -> int:
@@ -144,6 +152,10 @@ class Peer(Closing):
     def mark(self) -> None:
         """Starts the measuring of stalls anew."""
         self._ask("mark", "mark", 10)
+
+    def ask(self) -> None:
+        """One exchange on every idle connection."""
+        self._ask("ask", "ask", 10)
 
     def progress(self) -> Progress:
         """Waits until every connection that should flow has moved on, or for the patience."""
