@@ -9,8 +9,10 @@ floor       the system calls that nobody can do without
 queues      much queued data
 throughput  before and after, and the trace of one migration
 machine     what it all ran on
-results     what bench.json holds
-page        docs/benchmarks.md and its pictures, made of bench.json alone
+results     what the parts have in common
+runs        what is measured when, and the command
+targets     what is wanted, and whether it was found
+page        docs/benchmarks.md, made of bench.json alone; pictures
 """
 
 import sys
