@@ -21,6 +21,7 @@ KINDS = {
     "both": "both busy",
     "from-container": "container sends",
     "from-peer": "peer sends",
+    "asking": "request and answer",
     "idle-peer": "idle, peer begins",
     "idle-container": "idle, container begins",
 }
@@ -43,12 +44,14 @@ which one is wrong or a connection is lost makes no page. A figure in **bold** m
 STALL = """## How long peers stand still
 A container with {connections} connections of each kind to each of its peers is dumped, and after a
 pause, the outage, restored. A stall begins when the lock is gone and the restored program runs
-again (the later of the two), and ends when the first new byte is read at the receiving end; where
-both directions are busy, at the slower of the two. Idle connections: the first exchange, which the
-peer begins as soon as the lock is gone, or the first bytes of a container that begins to send when
-it runs again. Busy connections send a thousand bytes every 50 ms each way. Round trips are those of
-a cable, and of a forwarding program that holds every packet for half of the time. Stock has its
-nftables lock.
+again (the later of the two), and ends when the first new byte is read at the receiving end, one that
+was not in the restored queue; where both directions are busy, at the slower of the two. Of a request and its answer, one is on its way: the one
+that arrives first ends the stall. Idle connections: the first exchange, which the peer begins as soon
+as the lock is gone, or the first bytes of a container that begins to send when it runs again.
+
+Busy connections send a thousand bytes every 50 ms each way; requests follow the answer to the last
+one. Round trips are those of a cable, and of a forwarding program that holds every packet for half of
+the time. Stock has its nftables lock.
 
 ![stalls, by the length of the outage](benchmarks-stall.svg)
 
@@ -172,16 +175,17 @@ def _tricks(found: Row) -> list[str]:
     if not rows:
         return []
     rtts = sorted({stall["rtt_ms"] for row in rows for stall in row["stalls"]})
-    busy = ("both", "from-container", "from-peer")
+    busy = ("both", "from-container", "from-peer", "asking")
     cells = []
-    for row in rows:
-        cell = [f"{row['outage_s']:g} s", row["trick"]]
+    for outage in sorted({row["outage_s"] for row in rows}):
         for rtt in rtts:
-            cell += [_pair(_cell([row], row["mode"], rtt, kind), False) for kind in busy]
-        cells.append(cell)
-    heads = [f"{rtt:g} ms, {KINDS[kind]}" for rtt in rtts for kind in busy]
-    return [TRICKS.format(connections=rows[0]["stalls"][0]["n"]),
-            *table(["outage", "on", *heads], cells), ""]
+            for row in (row for row in rows if row["outage_s"] == outage):
+                cells.append([
+                    f"{outage:g} s", f"{rtt:g} ms", row["trick"],
+                    *(_pair(_cell([row], row["mode"], rtt, kind), True) for kind in busy),
+                ])
+    heads = ["outage", "round trip", "on", *(KINDS[kind] for kind in busy)]
+    return [TRICKS.format(connections=rows[0]["stalls"][0]["n"]), *table(heads, cells), ""]
 
 
 def _ratio(row: Row, other: Row | None) -> str:

@@ -13,7 +13,10 @@ from .throughput import back_at
 
 Row = dict[str, Any]
 OURS, STOCK, OTHER, FLOOR = "#0b7a75", "#d1495b", "#edae49", "#888888"
-BUSY = {"both": "both busy", "from-container": "container sends", "from-peer": "peer sends"}
+BUSY = {
+    "both": "both busy", "from-peer": "peer sends",
+    "asking": "request and answer", "from-container": "container sends",
+}
 DECADES_MS = [(0, "1 ms"), (1, "10 ms"), (2, "0.1 s"), (3, "1 s"), (4, "10 s"), (5, "100 s")]
 DECADES_S = [(0, "10 ms"), (1, "0.1 s"), (2, "1 s"), (3, "10 s"), (4, "100 s")]
 

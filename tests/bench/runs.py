@@ -42,11 +42,14 @@ class Plan:
     rtts: tuple[float, ...] = RTTS
     bulk_rtts: tuple[float, ...] = (NEAR, FAR)
     v6: bool = True
+    by: tuple[str, ...] = tuple(cost.MODES)
+    warm: float = stall.WARM
+    settle: float = throughput.SETTLE
 
     def cases(self) -> Iterator[Case]:
         for connections in (*self.few, *self.many):
             for where in cost.WHERE:
-                for by in cost.MODES:
+                for by in self.by:
                     slow = where == "host" and by.startswith("stock") and connections > self.few[-1]
                     if not slow:
                         repeats = 1 if by.startswith("stock") else self.repeats
@@ -86,7 +89,8 @@ class Run:
         for seconds in self.plan.outages:
             for make in (mode.holdfast, mode.stock):
                 outage = stall.Outage(
-                    self._directory(), make(), self.plan.connections, self.plan.rtts
+                    self._directory(), make(), self.plan.connections, self.plan.rtts,
+                    warm=self.plan.warm,
                 )
                 what = f"{outage.mode.name}, {seconds:g} s"
                 self._do("stall", what, lambda: outage.measure(seconds))
@@ -117,7 +121,8 @@ class Run:
             for make in (mode.holdfast, mode.stock):
                 options = make()
                 self._do("throughput", f"{options.name}, round trip {rtt:g} ms", lambda:
-                         throughput.measure(self._directory(), options, rtt, self.plan.seconds))
+                         throughput.measure(self._directory(), options, rtt, self.plan.seconds,
+                                            self.plan.settle))
 
 
 SECTIONS = ("stall", "tricks", "cost", "queues", "throughput")

@@ -4,9 +4,11 @@
 A stall begins when the lock's table is gone, which the kernel says to who listens in the
 container's network namespace, and the restored program runs again, which it notes itself: the later
 of the two, the same for CRIU's own lock and holdfast's. It ends when the first new byte is read at
-the receiving end; where both directions are busy, at the slower of the two. For idle connections it
-is the time of the first exchange, which the peer begins as soon as it is told that the lock is
-gone; or the time until the first bytes of a container that begins to send when it runs again.
+the receiving end, not one that was in the restored queue; where both directions are busy, at the
+slower of the two. Of a request and its answer, one is on its way: the one that arrives first ends
+it. For idle connections it is the time of the first exchange, which the peer begins as soon as it
+is told that the lock is gone; or the time until the first bytes of a container that begins to send
+when it runs again.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from harness.mode import Mode
 from harness.peer import Connection, Peer, Report
 from harness.proc import wait_for
 
-from .far import RTTS, Far
+from .far import NEAR, RTTS, Far
 from .results import Wrong
 
 WARM = 1.5  # seconds of traffic before the dump
@@ -32,14 +34,18 @@ WARM = 1.5  # seconds of traffic before the dump
 # most moments there is something on the way.
 BUSY = "rate=20k,chunk=1000"
 WAKE_BYTES = 512
+PATIENCE = 30.0
 KINDS = {
     "both": f"duplex,{BUSY}",
     "from-container": f"source,{BUSY}",
     "from-peer": f"sink,{BUSY}",
+    # The next request follows the answer; near, so soon that it carries the acknowledgement.
+    "asking": "echo,gap={gap}",
     "idle-peer": "idle",
     "idle-container": f"wake,out={WAKE_BYTES}",
 }
-ROLES = dict(zip(("duplex", "source", "sink", "idle", "wake"), KINDS))
+ROLES = dict(zip(("duplex", "source", "sink", "echo", "idle", "wake"), KINDS))
+NEAR_GAP_MS = 20
 # The kernel does not wait for the program: what comes first may be there before it runs.
 EARLY_NS = 200_000_000
 
@@ -52,19 +58,27 @@ def _end(gaps: Sequence[Sequence[int]], moment: int) -> float | None:
     return None
 
 
+def conns_of(rtt: float, connections: int) -> list[str]:
+    gap = NEAR_GAP_MS if rtt == NEAR else 0
+    return [f"{spec.format(gap=gap)}*{connections}" for spec in KINDS.values()]
+
+
 def stall_of(conn: Connection, unlocked: int) -> float | None:
     """In ms; None where no pause lies around that moment."""
     start = max(unlocked, conn.resumed)
     if conn.role == "idle":
         known = conn.asked and conn.answered
         return max(0, conn.answered - max(start, conn.asked)) / 1e6 if known else None
-    ends = []
-    if conn.role in ("duplex", "source", "wake"):
-        ends.append(_end(conn.gaps_in, start))
-    if conn.role in ("duplex", "sink"):
-        ends.append(_end(conn.gaps_out, start))
-    known = [end for end in ends if end is not None]
-    return max(known) if len(known) == len(ends) else None
+    down = _end(conn.gaps_in, start)
+    up = max(0, conn.advanced - start) / 1e6 if conn.advanced else None
+    if conn.role in ("source", "wake"):
+        return down
+    if conn.role == "sink":
+        return up
+    if down is None or up is None:
+        return None
+    # Of a request and its answer only one is on its way.
+    return min(down, up) if conn.role == "echo" else max(down, up)
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -88,9 +102,10 @@ class Outage:
         rtts: Sequence[float] = RTTS,
         config: str = "",
         sysctls: Sequence[str] = (),
+        warm: float = WARM,
     ) -> None:
         self.work, self.mode, self.connections = work, mode, connections
-        self.rtts, self.config, self.sysctls = rtts, config, sysctls
+        self.rtts, self.config, self.sysctls, self.warm = rtts, config, sysctls, warm
 
     def measure(self, seconds: float) -> dict[str, Any]:
         self.work.mkdir(parents=True)
@@ -103,15 +118,15 @@ class Outage:
             server = CriuServer(net, self.work / "server", self.mode, "external",
                                 env={"HOLDFAST_CONF": str(conf)})
             stack.enter_context(server)
-            conns = [f"{spec}*{self.connections}" for spec in KINDS.values()]
             peers = {
                 rtt: stack.enter_context(
-                    Peer(net.peers[rtt], net.targets_of(rtt), conns, patience=2 * seconds + 30)
+                    Peer(net.peers[rtt], net.targets_of(rtt), conns_of(rtt, self.connections),
+                         patience=2 * seconds + PATIENCE)
                 )
                 for rtt in self.rtts
             }
             watch = stack.enter_context(LockWatch(net.container))
-            time.sleep(WARM)
+            time.sleep(self.warm)
             return self._outage(seconds, server, peers, watch)
 
     def _outage(
@@ -124,6 +139,8 @@ class Outage:
 
         dump = server.checkpoint().check()
         time.sleep(seconds)
+        for peer in peers.values():
+            peer.mark()
         watch.on_removed = ask
         restoring = time.time_ns()
         restore = server.restore().check()
@@ -134,7 +151,7 @@ class Outage:
             if not peer.progress().ok:
                 raise Wrong("connections stand still", peer.finish().complaints())
         for peer in peers.values():
-            wait_for(lambda: _awake(peer), "first bytes of the container", 2 * seconds + 30)
+            wait_for(lambda: _awake(peer), "first bytes of the container", PATIENCE)
         reports = {rtt: peer.finish() for rtt, peer in peers.items()}
         resumed = max(c.resumed for report in reports.values() for c in report.connections)
         return {

@@ -11,7 +11,8 @@ from typing import Any
 ROUND_TRIPS_MS = 10.0  # beyond one round trip, the median
 MAX_MS = 250.0
 FACTOR = 1.5  # times the floor
-FACTOR_FROM = 1000  # connections; with fewer, the lock and the barrier are most of it
+FACTOR_FROM = 5000  # connections; with fewer, the lock and the barrier are most of it
+MANY = 1000  # from here on a connection should cost the same
 IDLE_BYTES = 1024  # of memory for an idle connection
 GROWTH = 1.25  # what a connection may cost more where there are many times as many
 
@@ -109,8 +110,9 @@ def _calls(found: Row) -> list[Target]:
         worst = max((getattr(e, ratio) for e in judged), default=0)
         state = _verdict(worst <= FACTOR) if judged else Found.UNKNOWN
         out.append(Target(what, wanted, f"{worst:.2f} at most" if judged else "", state))
-    if len(judged) > 1:
-        first, last = judged[0], judged[-1]
+    many = [e for e in each if e.connections >= MANY]
+    if len(many) > 1:
+        first, last = many[0], many[-1]
         growth = max(last.dump_us / first.dump_us, last.restore_us / first.restore_us)
         what = f"cost of a connection, {last.connections} beside {first.connections}"
         out.append(Target(what, f"{GROWTH:g} times at most", f"{growth:.2f} times",
@@ -123,7 +125,7 @@ def _memory(found: Row) -> Target:
     alone = {r["connections"]: r for r in _of(found, "tcp-close")}
     most = max((r for r in _of(found, "holdfast") if r["connections"] in alone),
                key=lambda r: r["connections"], default=None)
-    if not most or most["connections"] < FACTOR_FROM:
+    if not most or most["connections"] < MANY:
         return Target(what, wanted, "", Found.UNKNOWN)
     other = alone[most["connections"]]
     each = max(most[k] - other[k] for k in ("dump_peak_kb", "restore_peak_kb"))

@@ -22,7 +22,7 @@ from .results import Wrong
 STEP = 0.02
 OUTAGE = 1.0
 SETTLE = 2.0  # seconds from the start, and from the restore, that do not count for the means
-BEFORE, AFTER = 2.0, 5.0  # seconds of the trace
+BEFORE, AFTER = 2.0, 5.0  # seconds of the trace, at most
 
 Samples = list[tuple[float, int]]  # the time, and how many bytes have been read
 
@@ -75,7 +75,10 @@ def _socket(ns: Netns) -> dict[str, Any]:
     return {name: match[1] for name, match in found.items() if match}
 
 
-def measure(work: Path, mode: Mode, rtt: float, seconds: float) -> dict[str, Any]:
+def measure(
+    work: Path, mode: Mode, rtt: float, seconds: float, settle: float = SETTLE
+) -> dict[str, Any]:
+    before_s, after_s = min(BEFORE, settle + seconds), min(AFTER, settle + seconds)
     with (
         Far((rtt,)) as net,
         CriuServer(net, work, mode, "external") as server,
@@ -84,14 +87,14 @@ def measure(work: Path, mode: Mode, rtt: float, seconds: float) -> dict[str, Any
         sampler = Sampler(peer)
         begun = time.monotonic()
         sampler.start()
-        time.sleep(SETTLE + seconds)
+        time.sleep(settle + seconds)
         before = _socket(net.container)
         dumping = time.monotonic()
         server.checkpoint().check()
         time.sleep(OUTAGE)
         server.restore().check()
         restored = time.monotonic()
-        time.sleep(max(seconds + SETTLE, AFTER))
+        time.sleep(settle + seconds)
         after = _socket(net.container)
         end = time.monotonic()
         samples = sampler.end()
@@ -99,8 +102,8 @@ def measure(work: Path, mode: Mode, rtt: float, seconds: float) -> dict[str, Any
         if report.lost:
             raise Wrong("the stream was lost", report.complaints())
     means = [
-        statistics.fmean(rates(samples, begun + SETTLE, dumping, STEP)),
-        statistics.fmean(rates(samples, restored + SETTLE, end, STEP)),
+        statistics.fmean(rates(samples, begun + settle, dumping, STEP)),
+        statistics.fmean(rates(samples, restored + settle, end, STEP)),
     ]
     return {
         "by": mode.name, "rtt_ms": rtt, "seconds": seconds,
@@ -108,8 +111,8 @@ def measure(work: Path, mode: Mode, rtt: float, seconds: float) -> dict[str, Any
         "after_per_second": rates(samples, restored, end, 1.0),
         "socket_before": before, "socket_after": after,
         "away_s": round(restored - dumping, 3),
-        "trace_step_ms": STEP * 1000, "trace_from_s": -BEFORE,
-        "trace": rates(samples, dumping - BEFORE, restored + AFTER, STEP),
+        "trace_step_ms": STEP * 1000, "trace_from_s": -before_s,
+        "trace": rates(samples, dumping - before_s, restored + after_s, STEP),
     }
 
 

@@ -150,6 +150,12 @@ void bucket_init(struct bucket *b, uint64_t rate, uint64_t now)
 	b->tokens = 0;
 }
 
+void bucket_pace(struct bucket *b, uint64_t least, uint64_t number)
+{
+	b->least = least;
+	b->tokens = (double)(number % 1000) * (double)least / 1000;
+}
+
 size_t bucket_allows(struct bucket *b, size_t want, uint64_t now)
 {
 	double least = b->least > 1 ? (double)b->least : 1;

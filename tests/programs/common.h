@@ -39,6 +39,8 @@ struct bucket {
 };
 
 void bucket_init(struct bucket *b, uint64_t rate, uint64_t now);
+/* Gives so many at a time; a number says how much of that is there now, so that they differ. */
+void bucket_pace(struct bucket *b, uint64_t least, uint64_t number);
 /* How many of `want` bytes may pass now. */
 size_t bucket_allows(struct bucket *b, size_t want, uint64_t now);
 void bucket_use(struct bucket *b, size_t used);

@@ -22,6 +22,13 @@ struct gaps {
 	struct gap gap[GAPS]; /* number i is at i % GAPS */
 };
 
+/* A reading: the stream's position after it, and when it was. */
+#define READINGS 8
+
+struct reading {
+	uint64_t when, position;
+};
+
 static inline void gaps_start(struct gaps *g, uint64_t now)
 {
 	g->last = now;

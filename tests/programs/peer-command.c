@@ -67,8 +67,10 @@ static void mark(struct peer *p)
 	for (unsigned int i = 0; i < p->n_conns; i++) {
 		struct pconn *c = &p->conns[i];
 
+		pconn_sample(c, now);
 		c->in.since = c->out.since = now;
 		c->in.longest = c->out.longest = 0;
+		c->mark_acked = c->acked;
 	}
 	printf("{\"event\":\"mark\"}\n");
 }
@@ -230,10 +232,10 @@ int commands_report(struct peer *p)
 			printf("%s", i ? "," : "");
 			print_conn(&p->conns[i], now_ns());
 			print_gaps("gaps_in", &p->conns[i].gaps_in);
-			print_gaps("gaps_out", &p->conns[i].gaps_out);
 			printf(",\"asked\":%" PRIu64 ",\"answered\":%" PRIu64
-			       ",\"resumed\":%" PRIu64 "}",
-				p->conns[i].asked, p->conns[i].answered, p->conns[i].resumed);
+			       ",\"resumed\":%" PRIu64 ",\"advanced\":%" PRIu64 "}",
+				p->conns[i].asked, p->conns[i].answered, p->conns[i].resumed,
+				p->conns[i].advanced);
 		}
 		printf("]}\n");
 	}

@@ -179,7 +179,7 @@ static void start_role(struct pconn *c, uint64_t now)
 	else if (c->spec->role == WIRE_HOLD)
 		c->up_end = c->spec->in;
 	bucket_init(&c->write_limit, c->spec->rate, now);
-	c->write_limit.least = c->spec->chunk;
+	bucket_pace(&c->write_limit, c->spec->chunk, ~c->seed);
 	gaps_start(&c->gaps_in, wall_ns());
 	bucket_init(&c->read_limit, c->spec->reading, now);
 	meter_expect(&c->in, expects_in(c), now);
@@ -241,7 +241,9 @@ static void end_of_stream(struct pconn *c)
 			(unsigned long long)c->down, (unsigned long long)t.down_total);
 	else
 		settle(c, PHASE_KEPT);
-	memcpy(c->gaps_out.gap, t.gaps, sizeof(t.gaps));
+	for (int i = READINGS - 1; i >= 0; i--)
+		if (t.readings[i].when && t.readings[i].position > c->mark_acked)
+			c->advanced = t.readings[i].when;
 	c->resumed = t.resumed;
 }
 

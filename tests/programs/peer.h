@@ -73,7 +73,7 @@ struct pconn {
 	uint32_t server_pid;
 	char local[80], remote[80], state[16], error[120];
 
-	char message[128]; /* the header on its way out, the hello or trailer on its way in */
+	char message[256]; /* the header on its way out, the hello or trailer on its way in */
 	size_t message_len;
 
 	uint64_t up, acked, down; /* positions: sent, known to have arrived, checked */
@@ -82,7 +82,8 @@ struct pconn {
 	bool read_waits, write_waits, write_full, shut;
 	struct bucket read_limit, write_limit;
 	struct meter in, out;
-	struct gaps gaps_in, gaps_out; /* in what we got, and, in the end, in what the server got */
+	struct gaps gaps_in;           /* in what we got */
+	uint64_t mark_acked, advanced; /* when the server had read more than at the mark */
 	uint64_t resumed;              /* the server, as it says in the end */
 	uint64_t asked, answered;      /* idle: by the command "ask" */
 	uint64_t last_progress;        /* for the patience in finish */

@@ -40,15 +40,17 @@ struct conn {
 
 	struct wire_header header;
 	size_t header_len;
-	char message[128]; /* hello or trailer on its way out */
+	char message[256]; /* hello or trailer on its way out */
 	size_t message_len, message_sent;
 	bool last_message;
 
 	uint64_t up, down; /* positions: read and checked, written */
 	int64_t up_bad;
 	struct bucket read_limit, write_limit;
-	struct gaps gaps; /* in what is read */
-	uint64_t begun;   /* by the wall's clock */
+	uint64_t resumed; /* the server, when the readings began */
+	struct reading readings[READINGS];
+	unsigned int n_readings;
+	uint64_t begun; /* by the wall's clock */
 	bool eof, holding, awake;
 	bool ending;                  /* the peer's FIN is here, if not yet read */
 	bool read_waits, write_waits; /* for the bucket */
@@ -197,9 +199,8 @@ static void header_complete(struct conn *c, uint64_t now)
 
 	bucket_init(&c->read_limit, c->header.read_rate, now);
 	bucket_init(&c->write_limit, c->header.write_rate, now);
-	c->write_limit.least = c->header.write_chunk;
+	bucket_pace(&c->write_limit, c->header.write_chunk, c->header.seed);
 	c->begun = wall_ns();
-	gaps_start(&c->gaps, c->begun);
 	c->holding = c->header.role == WIRE_HOLD;
 	if (c->header.hold_ms)
 		c->hold_until = now + c->header.hold_ms * MS_NS;
@@ -248,6 +249,17 @@ static void check_up(struct server *server, struct conn *c, size_t len)
 	c->up += len;
 }
 
+/* What was in the queue is read first when we run again: others say how much that was. */
+static void note_reading(const struct server *server, struct conn *c)
+{
+	if (c->resumed != server->resumed) {
+		c->resumed = server->resumed;
+		c->n_readings = 0;
+	}
+	if (c->resumed && c->n_readings < READINGS)
+		c->readings[c->n_readings++] = (struct reading){wall_ns(), c->up};
+}
+
 static int conn_read(struct server *server, struct conn *c, uint64_t now)
 {
 	size_t done = 0;
@@ -266,10 +278,9 @@ static int conn_read(struct server *server, struct conn *c, uint64_t now)
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 		c->eof = n == 0;
-		if (n > 0)
-			gaps_progress(&c->gaps, wall_ns());
 		bucket_use(&c->read_limit, (size_t)n);
 		check_up(server, c, (size_t)n);
+		note_reading(server, c);
 		done += (size_t)n;
 	}
 	return 0;
@@ -334,7 +345,7 @@ static int conn_write(const struct server *server, struct conn *c, uint64_t now,
 			.resumed = server->resumed,
 		};
 
-		memcpy(trailer.gaps, c->gaps.gap, sizeof(trailer.gaps));
+		memcpy(trailer.readings, c->readings, sizeof(trailer.readings));
 		c->last_message = queue_message(c, &trailer, sizeof(trailer));
 		rc = write_message(c);
 	}

@@ -53,11 +53,11 @@ struct wire_hello {
 
 struct wire_trailer {
 	char magic[8];
-	uint64_t down_total;   /* pattern bytes sent by the server */
-	uint64_t up_checked;   /* pattern bytes it got */
-	int64_t up_bad;        /* position of the first wrong one, or -1 */
-	uint64_t resumed;      /* when it ran again after it was stopped, by CLOCK_REALTIME; or 0 */
-	struct gap gaps[GAPS]; /* in what it got; unused ones are zero */
+	uint64_t down_total; /* pattern bytes sent by the server */
+	uint64_t up_checked; /* pattern bytes it got */
+	int64_t up_bad;      /* position of the first wrong one, or -1 */
+	uint64_t resumed;    /* when it ran again after it was stopped, by CLOCK_REALTIME; or 0 */
+	struct reading readings[READINGS]; /* its first ones after that; or zero */
 };
 
 /* An echo is the same stream in both directions; all else must not be taken for its opposite. */

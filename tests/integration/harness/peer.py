@@ -37,14 +37,14 @@ class Connection:
     error: str
     inq: int = 0
     outq: int = 0
-    # At the end only: when nothing came for long, to us and to the server, as (start, end); when a
-    # request of ask() went out, when its answer was complete, and when the server ran again after
-    # it was stopped. Nanoseconds of time.time().
+    # At the end only, nanoseconds of time.time(): when nothing came for long, as (start, end); when
+    # a request of ask() went out, and when its answer was complete; when the server ran again after
+    # it was stopped, and when it had read more than it had acknowledged before mark().
     gaps_in: Sequence[tuple[int, int]] = ()
-    gaps_out: Sequence[tuple[int, int]] = ()
     asked: int = 0
     answered: int = 0
     resumed: int = 0
+    advanced: int = 0
 
     @property
     def verified(self) -> int:
@@ -150,7 +150,7 @@ class Peer(Closing):
         return [Connection.parse(c) for c in self._ask("stats", "stats", 10)["connections"]]
 
     def mark(self) -> None:
-        """Starts the measuring of stalls anew."""
+        """Starts the measuring of stalls anew; the server's next progress is what goes beyond."""
         self._ask("mark", "mark", 10)
 
     def ask(self) -> None:
