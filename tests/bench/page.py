@@ -44,14 +44,15 @@ which one is wrong or a connection is lost makes no page. A figure in **bold** m
 STALL = """## How long peers stand still
 A container with {connections} connections of each kind to each of its peers is dumped, and after a
 pause, the outage, restored. A stall begins when the lock is gone and the restored program runs
-again (the later of the two), and ends when the first new byte is read at the receiving end, one that
-was not in the restored queue; where both directions are busy, at the slower of the two. Of a request and its answer, one is on its way: the one
-that arrives first ends the stall. Idle connections: the first exchange, which the peer begins as soon
-as the lock is gone, or the first bytes of a container that begins to send when it runs again.
+again (the later of the two), and ends when the first new byte is read at the receiving end, one
+that was not in the restored queue; where both directions are busy, at the slower of the two. Of a
+request and its answer, one is on its way: the one that arrives first ends the stall. Idle
+connections: the first exchange, which the peer begins as soon as the lock is gone, or the first
+bytes of a container that begins to send when it runs again.
 
 Busy connections send a thousand bytes every 50 ms each way; requests follow the answer to the last
-one. Round trips are those of a cable, and of a forwarding program that holds every packet for half of
-the time. Stock has its nftables lock.
+one. Round trips are those of a cable, and of a forwarding program that holds every packet for half
+of the time. Stock has its nftables lock.
 
 ![stalls, by the length of the outage](benchmarks-stall.svg)
 
@@ -71,7 +72,12 @@ pay in any case.
 ![cost, by the number of connections](benchmarks-cost.svg)
 """
 
-IMAGES = """Images, and the most memory that CRIU with the plugin took (it is looked at every 10 ms):
+LIMIT = """More than {most} connections cannot be had here: CRIU and the plugin have all of them open
+at a time, and no process may have more than {limit} descriptors.
+"""
+
+IMAGES = """Images, and the most memory that CRIU took, with the plugin if there is one (VmHWM,
+looked at every 10 ms):
 """
 
 PLUGIN = """### Per connection
@@ -87,8 +93,8 @@ Data in receive and send queues, half of it in each; MB/s of the plugin's own pa
 """
 
 BULK = """## Throughput
-One bulk stream from the container, MB/s as its receiver reads, {seconds:g} s each before the dump and
-after the restore (the first two seconds of either do not count).
+One bulk stream from the container, MB/s as its receiver reads, {seconds:g} s each before the dump
+and after the restore (the first two seconds of either do not count).
 
 ![throughput over the time of one migration](benchmarks-trace.svg)
 """
@@ -224,6 +230,9 @@ def _cost(found: Row) -> list[str]:
          f"{r['dump_peak_kb'] / 1024:.1f}", f"{r['restore_peak_kb'] / 1024:.1f}"]
         for r in rows if r["connections"] >= 1000
     ]
+    most = max(r["connections"] for r in rows if r["by"] == "holdfast")
+    limit = found["machine"]["descriptors"]
+    out += [LIMIT.format(most=most, limit=limit)] if most > limit / 2 else []
     words = ["connections", "", "where", "by", "images", "files", "dump MiB", "restore MiB"]
     return [*out, IMAGES, *table(words, images), ""] if images else out
 

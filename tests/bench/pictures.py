@@ -66,8 +66,9 @@ def _cost(rows: Sequence[Row]) -> str:
                 series.append(Series(name, colour, width, tuple(points)))
             at = "own network namespace" if where == "container" else "CRIU's network namespace"
             panels.append(Panel(f"{words}, {at}", tuple(series)))
-    chart = Chart("criu dump and criu restore", "connections", max(1.0, _log(counts[-1], 1)), 1, 4, 1,
-                  panels, x_marks=[(_log(n, 1), f"{n:g}") for n in counts], y_marks=DECADES_S)
+    end = max(1.0, _log(counts[-1], 1))
+    chart = Chart("criu dump and criu restore", "connections", end, 1, 4, 1, panels,
+                  x_marks=[(_log(n, 1), f"{n:g}") for n in counts], y_marks=DECADES_S)
     return chart.svg()
 
 

@@ -46,16 +46,8 @@ KINDS = {
 }
 ROLES = dict(zip(("duplex", "source", "sink", "echo", "idle", "wake"), KINDS))
 NEAR_GAP_MS = 20
-# The kernel does not wait for the program: what comes first may be there before it runs.
-EARLY_NS = 200_000_000
-
-
-def _end(gaps: Sequence[Sequence[int]], moment: int) -> float | None:
-    """How long after a moment the pause ended in which it lay, in ms."""
-    for start, end in gaps:
-        if start < moment and end > moment - EARLY_NS:
-            return max(0, end - moment) / 1e6
-    return None
+# We hear of the end of the lock a moment after it.
+EARLY_NS = 50_000_000
 
 
 def conns_of(rtt: float, connections: int) -> list[str]:
@@ -64,13 +56,16 @@ def conns_of(rtt: float, connections: int) -> list[str]:
 
 
 def stall_of(conn: Connection, unlocked: int) -> float | None:
-    """In ms; None where no pause lies around that moment."""
+    """In ms; None where it did not end, or there was none: something came before that moment."""
     start = max(unlocked, conn.resumed)
+
+    def after(moment: int, begin: int = start) -> float | None:
+        known = moment and moment > unlocked - EARLY_NS
+        return max(0, moment - begin) / 1e6 if known else None
+
+    down, up = after(conn.arrived), after(conn.advanced)
     if conn.role == "idle":
-        known = conn.asked and conn.answered
-        return max(0, conn.answered - max(start, conn.asked)) / 1e6 if known else None
-    down = _end(conn.gaps_in, start)
-    up = max(0, conn.advanced - start) / 1e6 if conn.advanced else None
+        return after(conn.answered, max(start, conn.asked)) if conn.asked else None
     if conn.role in ("source", "wake"):
         return down
     if conn.role == "sink":
@@ -181,7 +176,7 @@ def _stalls(reports: dict[float, Report], unlocked: int) -> list[dict[str, Any]]
             if len(known) < len(stalls):
                 raise Wrong(
                     f"{len(stalls) - len(known)} of {len(stalls)} connections ({kind}, round"
-                    f" trip {rtt:g} ms) have no pause around the outage",
+                    f" trip {rtt:g} ms) did not stand still until the unlock, or for ever",
                     str([c for c, stall in zip(conns, stalls) if stall is None][:2]),
                 )
             found.append({"rtt_ms": rtt, "kind": kind, **summary(known)})

@@ -114,21 +114,22 @@ def conn(role: str, **values: int) -> Any:
 
 
 MS = 1_000_000
-PAUSE = [[0, 400 * MS], [500 * MS, 1530 * MS], [1600 * MS, 2000 * MS]]
 
 
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
-        (conn("source", resumed=1510 * MS, gaps_in=PAUSE), 20),
-        (conn("source", resumed=1490 * MS, gaps_in=PAUSE), 30),
-        (conn("source", resumed=1540 * MS, gaps_in=PAUSE), 0),
-        (conn("source", resumed=1490 * MS, gaps_in=PAUSE[:1]), None),
+        (conn("source", resumed=1510 * MS, arrived=1530 * MS), 20),
+        (conn("source", resumed=1490 * MS, arrived=1530 * MS), 30),
+        (conn("source", resumed=1540 * MS, arrived=1530 * MS), 0),
+        (conn("source", resumed=1490 * MS, arrived=1400 * MS), None),
+        (conn("source", resumed=1490 * MS), None),
         (conn("sink", resumed=1510 * MS, advanced=1515 * MS), 5),
         (conn("sink", resumed=1510 * MS), None),
-        (conn("duplex", resumed=1510 * MS, gaps_in=PAUSE, advanced=1515 * MS), 20),
-        (conn("duplex", resumed=1510 * MS, gaps_in=PAUSE, advanced=1555 * MS), 45),
-        (conn("echo", resumed=1510 * MS, gaps_in=PAUSE, advanced=1555 * MS), 20),
+        (conn("duplex", resumed=1510 * MS, arrived=1530 * MS, advanced=1515 * MS), 20),
+        (conn("duplex", resumed=1510 * MS, arrived=1530 * MS, advanced=1555 * MS), 45),
+        (conn("duplex", resumed=1510 * MS, arrived=1530 * MS), None),
+        (conn("echo", resumed=1510 * MS, arrived=1530 * MS, advanced=1555 * MS), 20),
         (conn("idle", resumed=1510 * MS, asked=1501 * MS, answered=1512 * MS), 2),
         (conn("idle", resumed=1510 * MS, asked=1520 * MS, answered=1527 * MS), 7),
         (conn("idle", resumed=1510 * MS, asked=1520 * MS), None),

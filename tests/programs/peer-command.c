@@ -16,21 +16,6 @@ static const char *const phase_names[] = {
 	[PHASE_LOST] = "lost",
 };
 
-static void print_gaps(const char *name, const struct gaps *gaps)
-{
-	bool first = true;
-
-	printf(",\"%s\":[", name);
-	for (int i = 0; i < GAPS; i++) {
-		if (!gaps->gap[i].end)
-			continue;
-		printf("%s[%" PRIu64 ",%" PRIu64 "]", first ? "" : ",", gaps->gap[i].start,
-			gaps->gap[i].end);
-		first = false;
-	}
-	printf("]");
-}
-
 /* None of the strings can hold a quote or a backslash: see parse_target(), pconn_lost(). */
 static void print_conn(struct pconn *c, uint64_t now)
 {
@@ -70,7 +55,8 @@ static void mark(struct peer *p)
 		pconn_sample(c, now);
 		c->in.since = c->out.since = now;
 		c->in.longest = c->out.longest = 0;
-		c->mark_acked = c->acked;
+		c->marked = true;
+		c->arrived = 0;
 	}
 	printf("{\"event\":\"mark\"}\n");
 }
@@ -231,11 +217,11 @@ int commands_report(struct peer *p)
 		for (unsigned int i = 0; i < p->n_conns; i++) {
 			printf("%s", i ? "," : "");
 			print_conn(&p->conns[i], now_ns());
-			print_gaps("gaps_in", &p->conns[i].gaps_in);
 			printf(",\"asked\":%" PRIu64 ",\"answered\":%" PRIu64
-			       ",\"resumed\":%" PRIu64 ",\"advanced\":%" PRIu64 "}",
+			       ",\"resumed\":%" PRIu64 ",\"arrived\":%" PRIu64
+			       ",\"advanced\":%" PRIu64 "}",
 				p->conns[i].asked, p->conns[i].answered, p->conns[i].resumed,
-				p->conns[i].advanced);
+				p->conns[i].arrived, p->conns[i].advanced);
 		}
 		printf("]}\n");
 	}

@@ -180,7 +180,6 @@ static void start_role(struct pconn *c, uint64_t now)
 		c->up_end = c->spec->in;
 	bucket_init(&c->write_limit, c->spec->rate, now);
 	bucket_pace(&c->write_limit, c->spec->chunk, ~c->seed);
-	gaps_start(&c->gaps_in, wall_ns());
 	bucket_init(&c->read_limit, c->spec->reading, now);
 	meter_expect(&c->in, expects_in(c), now);
 }
@@ -241,10 +240,8 @@ static void end_of_stream(struct pconn *c)
 			(unsigned long long)c->down, (unsigned long long)t.down_total);
 	else
 		settle(c, PHASE_KEPT);
-	for (int i = READINGS - 1; i >= 0; i--)
-		if (t.readings[i].when && t.readings[i].position > c->mark_acked)
-			c->advanced = t.readings[i].when;
 	c->resumed = t.resumed;
+	c->advanced = t.advanced;
 }
 
 /*
@@ -292,7 +289,8 @@ static void pconn_read(struct pconn *c, uint64_t now)
 		}
 		c->last_progress = now;
 		meter_progress(&c->in, now);
-		gaps_progress(&c->gaps_in, wall_ns());
+		if (c->marked && !c->arrived)
+			c->arrived = wall_ns();
 		bucket_use(&c->read_limit, (size_t)n);
 		done += (size_t)n;
 		if (!take(c, (size_t)n))

@@ -73,7 +73,7 @@ struct pconn {
 	uint32_t server_pid;
 	char local[80], remote[80], state[16], error[120];
 
-	char message[256]; /* the header on its way out, the hello or trailer on its way in */
+	char message[128]; /* the header on its way out, the hello or trailer on its way in */
 	size_t message_len;
 
 	uint64_t up, acked, down; /* positions: sent, known to have arrived, checked */
@@ -82,11 +82,11 @@ struct pconn {
 	bool read_waits, write_waits, write_full, shut;
 	struct bucket read_limit, write_limit;
 	struct meter in, out;
-	struct gaps gaps_in;           /* in what we got */
-	uint64_t mark_acked, advanced; /* when the server had read more than at the mark */
-	uint64_t resumed;              /* the server, as it says in the end */
-	uint64_t asked, answered;      /* idle: by the command "ask" */
-	uint64_t last_progress;        /* for the patience in finish */
+	bool marked;                /* by the command: what follows is noted */
+	uint64_t arrived;           /* the first bytes after the mark, here */
+	uint64_t resumed, advanced; /* as the server says in the end */
+	uint64_t asked, answered;   /* idle: by the command "ask" */
+	uint64_t last_progress;     /* for the patience in finish */
 
 	bool want_in, want_out; /* the progress command waits for these */
 	uint64_t mark_in, mark_out;

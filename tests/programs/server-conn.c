@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 
 #define CHUNK   (64 * 1024)
 #define STOPPED (SEC_NS / 2) /* between two turns: nobody ran us */
@@ -40,17 +42,15 @@ struct conn {
 
 	struct wire_header header;
 	size_t header_len;
-	char message[256]; /* hello or trailer on its way out */
+	char message[64]; /* hello or trailer on its way out */
 	size_t message_len, message_sent;
 	bool last_message;
 
 	uint64_t up, down; /* positions: read and checked, written */
 	int64_t up_bad;
 	struct bucket read_limit, write_limit;
-	uint64_t resumed; /* the server, when the readings began */
-	struct reading readings[READINGS];
-	unsigned int n_readings;
-	uint64_t begun; /* by the wall's clock */
+	uint64_t resumed, advanced; /* as the trailer says */
+	uint64_t begun;             /* by the wall's clock */
 	bool eof, holding, awake;
 	bool ending;                  /* the peer's FIN is here, if not yet read */
 	bool read_waits, write_waits; /* for the bucket */
@@ -249,15 +249,22 @@ static void check_up(struct server *server, struct conn *c, size_t len)
 	c->up += len;
 }
 
-/* What was in the queue is read first when we run again: others say how much that was. */
-static void note_reading(const struct server *server, struct conn *c)
+/*
+ * A restored socket counts anew, so it tells what came from what was in its queue. (One that was
+ * only stopped has counted all the time.)
+ */
+static void note_advance(const struct server *server, struct conn *c)
 {
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
 	if (c->resumed != server->resumed) {
 		c->resumed = server->resumed;
-		c->n_readings = 0;
+		c->advanced = 0;
 	}
-	if (c->resumed && c->n_readings < READINGS)
-		c->readings[c->n_readings++] = (struct reading){wall_ns(), c->up};
+	if (c->resumed && !c->advanced && !getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) &&
+		info.tcpi_data_segs_in > 0)
+		c->advanced = wall_ns();
 }
 
 static int conn_read(struct server *server, struct conn *c, uint64_t now)
@@ -280,7 +287,7 @@ static int conn_read(struct server *server, struct conn *c, uint64_t now)
 		c->eof = n == 0;
 		bucket_use(&c->read_limit, (size_t)n);
 		check_up(server, c, (size_t)n);
-		note_reading(server, c);
+		note_advance(server, c);
 		done += (size_t)n;
 	}
 	return 0;
@@ -343,9 +350,9 @@ static int conn_write(const struct server *server, struct conn *c, uint64_t now,
 			.up_checked = c->up,
 			.up_bad = c->up_bad,
 			.resumed = server->resumed,
+			.advanced = c->advanced,
 		};
 
-		memcpy(trailer.readings, c->readings, sizeof(trailer.readings));
 		c->last_message = queue_message(c, &trailer, sizeof(trailer));
 		rc = write_message(c);
 	}

@@ -11,8 +11,6 @@
 #ifndef HF_TEST_WIRE_H
 #define HF_TEST_WIRE_H
 
-#include "gaps.h"
-
 #include <stdint.h>
 
 #define WIRE_HEADER_MAGIC  "hfhead2"
@@ -51,13 +49,17 @@ struct wire_hello {
 	uint32_t reserved;
 };
 
+/*
+ * Both ends are to speak of the same moments, so times are those of CLOCK_REALTIME: CRIU gives a
+ * restored program a monotonic clock that did not see the outage.
+ */
 struct wire_trailer {
 	char magic[8];
 	uint64_t down_total; /* pattern bytes sent by the server */
 	uint64_t up_checked; /* pattern bytes it got */
 	int64_t up_bad;      /* position of the first wrong one, or -1 */
-	uint64_t resumed;    /* when it ran again after it was stopped, by CLOCK_REALTIME; or 0 */
-	struct reading readings[READINGS]; /* its first ones after that; or zero */
+	uint64_t resumed;    /* when it ran again after it was stopped, or 0 */
+	uint64_t advanced;   /* when it read first what had come after that, or 0 */
 };
 
 /* An echo is the same stream in both directions; all else must not be taken for its opposite. */

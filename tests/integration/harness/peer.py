@@ -37,13 +37,13 @@ class Connection:
     error: str
     inq: int = 0
     outq: int = 0
-    # At the end only, nanoseconds of time.time(): when nothing came for long, as (start, end); when
-    # a request of ask() went out, and when its answer was complete; when the server ran again after
-    # it was stopped, and when it had read more than it had acknowledged before mark().
-    gaps_in: Sequence[tuple[int, int]] = ()
+    # At the end only, nanoseconds of time.time(): when a request of ask() went out, and when its
+    # answer was complete; when the first bytes came after mark(); when the server ran again after
+    # it was restored, and when it read first what was not in the restored queue.
     asked: int = 0
     answered: int = 0
     resumed: int = 0
+    arrived: int = 0
     advanced: int = 0
 
     @property
@@ -150,7 +150,7 @@ class Peer(Closing):
         return [Connection.parse(c) for c in self._ask("stats", "stats", 10)["connections"]]
 
     def mark(self) -> None:
-        """Starts the measuring of stalls anew; the server's next progress is what goes beyond."""
+        """Starts the measuring of stalls anew, and notes the progress that follows."""
         self._ask("mark", "mark", 10)
 
     def ask(self) -> None:
