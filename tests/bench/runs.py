@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -189,6 +191,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if options.page:
         page.write(json.loads((out / JSON).read_text()), out)
         return 0
+    missing = [tool for tool in ("criu", "nft", "ip", "nsenter") if not shutil.which(tool)]
+    if missing or os.geteuid():
+        print(f"needs {', '.join(missing) or 'root'}: run contrib/quickstart bench", file=sys.stderr)
+        return 2
     if machine.load() > 0.5:
         print(f"the load of this machine is {machine.load()}: the times will be worth little",
               file=sys.stderr)
