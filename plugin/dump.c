@@ -17,12 +17,16 @@
 #include "plugin/at_exit.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
+#include "plugin/long_queues.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_addresses.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
+#include "sys/parallel.h"
 #include "sys/tcp_repair.h"
+
+#define SHARE 256 /* connections, at least, for a thread of its own */
 
 static int no_memory(struct hf_error *err)
 {
@@ -67,6 +71,21 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 	return 0;
 }
 
+/* The two locks, in the network namespaces of the host and of the container. */
+static int take_locks(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	/* Only after the tasks' death the host's will be needed; but now a failure does no harm. */
+	if (from == 0 && dump->host >= 0)
+		ret = hf_net_lock_host(
+			dump->host, &dump->image, "checkpoint", dump->config.lock_timeout_s, err);
+	if (ret >= 0 && to == 2)
+		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
+	return ret < 0 ? ret : 0;
+}
+
 static int lock(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
@@ -75,32 +94,94 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there.
 	 */
 	dump->locked = true;
-	/* Only after the tasks' death it will be needed; but now a failure does no harm. */
-	ret = dump->host < 0 ? 0
-			     : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
-				       dump->config.lock_timeout_s, err);
-	if (ret >= 0)
-		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
-	if (ret >= 0)
-		ret = hf_net_lock_barrier(err);
+	ret = hf_parallel(2, 1, take_locks, dump, err);
 	dump->lock_us = hf_now_us() - start;
 	return ret;
 }
 
-/* Reads a socket and writes it. What is no connection is not needed after that. */
-static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *writer,
-	struct hf_queues *queues, struct hf_error *err)
+static int name_conn(const struct hf_conn *conn, int ret, struct hf_error *err)
+{
+	char text[HF_CONN_TEXT];
+
+	hf_conn_format(text, conn);
+	return hf_error_context(err, ret, "%s", text);
+}
+
+/* Nothing of the sockets changes by it. */
+static int read_options(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_sock_options_reader reader = {0};
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		struct hf_conn *conn = &dump->image.conns[i];
+
+		ret = hf_sock_options_read(dump->socks[i], &reader, conn, err);
+		if (ret < 0)
+			name_conn(conn, ret, err);
+	}
+	return ret;
+}
+
+/* The options do not move while packets that have passed the hooks before the lock are waited for.
+ */
+static int read_all_options(struct hf_dump *dump, struct hf_error *err)
+{
+	struct hf_background barrier;
+	uint64_t start = hf_now_us();
+	int ret, passed;
+
+	hf_background_start(&barrier, hf_net_lock_barrier);
+	ret = hf_parallel(dump->image.n_conns, SHARE, read_options, dump, err);
+	passed = hf_background_end(&barrier, ret < 0 ? NULL : err);
+	dump->read_us += hf_now_us() - start;
+	return ret < 0 ? ret : passed;
+}
+
+static int read_one(
+	struct hf_dump *dump, uint32_t i, struct hf_queues *queues, struct hf_error *err)
 {
 	struct hf_conn *conn = &dump->image.conns[i];
-	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
 	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
 
 	if (ret == 0 && dump->kicked)
 		dump->kicked[i] = *conn;
+	return ret;
+}
+
+/* What has nothing queued, so that there is nothing to be held until it is written. */
+static int read_idle(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_queues queues = {.none = true};
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		ret = read_one(dump, i, &queues, err);
+		dump->is_read[i] = ret == 0 && !queues.left;
+		if (ret < 0)
+			name_conn(&dump->image.conns[i], ret, err);
+	}
+	return ret;
+}
+
+/* Reads a socket and writes it. What is no connection is not needed after that. */
+static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_file *file,
+	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err)
+{
+	struct hf_conn *conn = &dump->image.conns[i];
+	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
+	int ret = 0;
+
+	queues->left = false;
+	if (!dump->is_read[i])
+		ret = read_one(dump, i, queues, err);
 	if (ret == 0)
-		ret = hf_sock_options_read(dump->socks[i], &dump->options, conn, err);
-	if (ret == 0)
-		ret = hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
+		ret = queues->left
+			      ? hf_long_queues_write(
+					dump->socks[i], conn, file, writer, queues, err)
+			      : hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
 	if (ret == 0 && !row->connected) {
 		hf_close_fd(&dump->socks[i]);
 		dump->socks[i] = -1;
@@ -108,19 +189,16 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 	return ret;
 }
 
-static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
+static int write_conns(struct hf_dump *dump, struct hf_image_file *file,
+	struct hf_image_writer *writer, struct hf_error *err)
 {
 	struct hf_queues queues = {.borrowed = dump->page ? &dump->page->borrowed : NULL};
-	int ret = 0;
+	int ret = hf_parallel(dump->image.n_conns, SHARE, read_idle, dump, err);
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
-		ret = save_one(dump, i, writer, &queues, err);
-		if (ret < 0) {
-			char text[HF_CONN_TEXT];
-
-			hf_conn_format(text, &dump->image.conns[i]);
-			ret = hf_error_context(err, ret, "%s", text);
-		}
+		ret = save_one(dump, i, file, writer, &queues, err);
+		if (ret < 0)
+			name_conn(&dump->image.conns[i], ret, err);
 	}
 	dump->image.queue_bytes = writer->queue_bytes;
 	hf_queues_clear(&queues);
@@ -147,15 +225,17 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 		return ret;
 	dump->has_image = true;
 	out = hf_image_file_output(file);
-	ret = hf_image_write_header(&writer, &out, &dump->image, err);
+	dump->is_read = calloc((size_t)dump->image.n_conns + 1, sizeof(*dump->is_read));
+	ret = dump->is_read ? hf_image_write_header(&writer, &out, &dump->image, err)
+			    : no_memory(err);
 	if (ret == 0)
-		ret = write_conns(dump, &writer, err);
+		ret = write_conns(dump, file, &writer, err);
 	if (ret == 0)
 		ret = hf_image_check_unique(&dump->image, err);
 	if (ret == 0)
 		ret = hf_image_write_end(&writer, err);
 	finished = hf_image_file_finish(file, ret == 0 ? err : NULL);
-	dump->read_us = hf_now_us() - start;
+	dump->read_us += hf_now_us() - start;
 	return ret < 0 ? ret : finished;
 }
 
@@ -245,6 +325,8 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = start_guardian(dump, err);
 	if (ret == 0 && anything)
 		ret = lock(dump, err);
+	if (ret == 0 && anything)
+		ret = read_all_options(dump, err);
 	if (ret == 0)
 		ret = write_image(dump, err);
 	dump->frozen_us = hf_now_us() - start;
@@ -275,6 +357,8 @@ static void free_all(struct hf_dump *dump)
 	if (dump->kicked)
 		munmap(dump->kicked, kicked_size(dump));
 	dump->kicked = NULL;
+	free(dump->is_read);
+	dump->is_read = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
 }

@@ -22,7 +22,7 @@ static void kick(struct hf_raw *raw, const struct hf_conn *conn)
 
 void hf_kick_all(int netns, const struct hf_conn *conns, uint32_t n)
 {
-	struct hf_raw raw = HF_RAW_INIT(netns);
+	struct hf_raw raw = HF_RAW_UNMARKED(netns);
 	uint32_t kicked = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
