@@ -72,7 +72,8 @@ def per_connection(cost: Row, floors: Sequence[Row]) -> Each | None:
     if cost["by"] != "holdfast" or not floor or "in all" not in dump or not restore:
         return None
     n = cost["connections"]
-    restoring = sum(restore.get(name, 0) for name in ("lock", "restore", "resume"))
+    parts = sum(restore.get(name, 0) for name in ("lock", "restore", "resume"))
+    restoring = restore.get("in all", parts)
     return Each(
         n, dump["in all"] / n, restoring / n, floor["dump_us"], floor["restore_us"],
         dump["in all"] / 1000, restoring / 1000,
