@@ -86,6 +86,16 @@ static bool set_kick(struct hf_config *config, struct span value)
 	return set_on_off(&config->kick, value);
 }
 
+static bool set_hold_back(struct hf_config *config, struct span value)
+{
+	return set_on_off(&config->resend.hold, value);
+}
+
+static bool set_duplicate_acks(struct hf_config *config, struct span value)
+{
+	return set_on_off(&config->resend.duplicates, value);
+}
+
 static bool set_on_unreachable(struct hf_config *config, struct span value)
 {
 	return hf_unreachable_parse(&config->on_unreachable, value.at, value.len);
@@ -100,6 +110,8 @@ static const struct key {
 	{"orphan-timeout", set_orphan_timeout, "from 0 to 60000 (milliseconds)"},
 	{"lock-timeout", set_lock_timeout, "from 1 to 86400 (seconds)"},
 	{"kick", set_kick, "on or off"},
+	{"hold-back", set_hold_back, "on or off"},
+	{"duplicate-acks", set_duplicate_acks, "on or off"},
 	{"on-unreachable", set_on_unreachable, "abort or close"},
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -137,6 +149,7 @@ struct hf_config hf_config_defaults(void)
 		.orphan_timeout_ms = ORPHAN_TIMEOUT_MS,
 		.lock_timeout_s = LOCK_TIMEOUT_S,
 		.kick = true,
+		.resend = {.hold = true, .duplicates = true},
 		.on_unreachable = HF_UNREACHABLE_ABORT};
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "lib/error.h"
+#include "lib/resend.h"
 #include "lib/unreachable.h"
 
 struct hf_config {
@@ -17,6 +18,7 @@ struct hf_config {
 	unsigned int orphan_timeout_ms; /* orphan-timeout: how long closed connections may drain */
 	unsigned int lock_timeout_s;    /* lock-timeout: after which a host's lock expires */
 	bool kick;                      /* kick: peers are made to send again at once, lib/kick.h */
+	struct hf_resend_rules resend;  /* hold-back, duplicate-acks */
 	enum hf_unreachable on_unreachable; /* on-unreachable */
 };
 
