@@ -19,6 +19,14 @@ uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * SEC_NS + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * SEC_NS + (uint64_t)ts.tv_nsec;
+}
+
 bool parse_address(const char *text, struct sockaddr_storage *addr, socklen_t *len)
 {
 	const char *colon = strrchr(text, ':');
@@ -137,13 +145,21 @@ void set_buffers(int fd, uint64_t sndbuf, uint64_t rcvbuf)
 void bucket_init(struct bucket *b, uint64_t rate, uint64_t now)
 {
 	b->rate = rate;
+	b->least = 0;
 	b->last = now;
 	b->tokens = 0;
 }
 
+void bucket_pace(struct bucket *b, uint64_t least, uint64_t number)
+{
+	b->least = least;
+	b->tokens = (double)(number % 1000) * (double)least / 1000;
+}
+
 size_t bucket_allows(struct bucket *b, size_t want, uint64_t now)
 {
-	double most = (double)b->rate / 10 > 1 ? (double)b->rate / 10 : 1;
+	double least = b->least > 1 ? (double)b->least : 1;
+	double most = (double)b->rate / 10 > least ? (double)b->rate / 10 : least;
 
 	if (!b->rate)
 		return want;
@@ -152,6 +168,8 @@ size_t bucket_allows(struct bucket *b, size_t want, uint64_t now)
 	b->last = now;
 	if (b->tokens > most)
 		b->tokens = most;
+	if (b->tokens < (double)b->least)
+		return 0;
 	return b->tokens < (double)want ? (size_t)b->tokens : want;
 }
 

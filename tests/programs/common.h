@@ -12,6 +12,7 @@
 #define TICK_MS 10 /* how often limited streams get a new share */
 
 uint64_t now_ns(void);
+uint64_t wall_ns(void); /* CLOCK_REALTIME */
 
 /* "a.b.c.d:port" or "[v6]:port"; the address must be numeric. */
 bool parse_address(const char *text, struct sockaddr_storage *addr, socklen_t *len);
@@ -31,12 +32,15 @@ void set_buffers(int fd, uint64_t sndbuf, uint64_t rcvbuf);
 
 /* A rate limit: tokens grow with time, up to a tenth of a second's worth. */
 struct bucket {
-	uint64_t rate; /* 0: no limit */
+	uint64_t rate;  /* 0: no limit */
+	uint64_t least; /* give nothing before there are so many */
 	uint64_t last;
 	double tokens;
 };
 
 void bucket_init(struct bucket *b, uint64_t rate, uint64_t now);
+/* Gives so many at a time; a number says how much of that is there now, so that they differ. */
+void bucket_pace(struct bucket *b, uint64_t least, uint64_t number);
 /* How many of `want` bytes may pass now. */
 size_t bucket_allows(struct bucket *b, size_t want, uint64_t now);
 void bucket_use(struct bucket *b, size_t used);

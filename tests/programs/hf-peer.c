@@ -16,22 +16,26 @@
 static void usage(void)
 {
 	fputs("usage: hf-peer --connect [LABEL=]ADDR:PORT ... --conn SPEC ... [options]\n"
-	      "  SPEC: ROLE[,param=value...][*COUNT]; ROLE: idle echo source sink duplex hold\n"
+	      "  SPEC: ROLE[,param=value...][*COUNT]; ROLE: idle echo source sink duplex wake "
+	      "hold\n"
 	      "    to=LABEL          this target (default: all in turn)\n"
 	      "    rate=N            what senders send at most, bytes/s (0: no limit;\n"
 	      "                      default 256k for source, sink and duplex)\n"
+	      "    chunk=N           they send so many bytes at a time, at least\n"
 	      "    reading=N         what receivers read at most, bytes/s (0: no limit)\n"
 	      "    full              no limit for senders, slow readers: all queues fill\n"
 	      "    size=N, gap=MS    echo: bytes of a request (512), time between two (20)\n"
 	      "    in=N, out=N       hold: bytes which the server, and we, leave unread\n"
 	      "    hold_ms=N         hold: the server reads after this time in any case (must be\n"
 	      "                      given if IN exceeds its receive buffer: the FIN stays out)\n"
+	      "    out=N             wake: bytes which the server sends when it finds that it was "
+	      "stopped\n"
 	      "    nagle=1           both ends leave TCP_NODELAY off\n"
 	      "    sndbuf=N rcvbuf=N our socket buffers\n"
 	      "    flip_up=P flip_down=P  send the byte at position P wrong\n"
 	      "  --patience SECONDS  for progress and for the end (30)\n"
 	      "  --seed N, --mptcp\n"
-	      "commands on stdin: stats, mark, progress, finish\n",
+	      "commands on stdin: stats, mark, ask, progress, finish\n",
 		stderr);
 	exit(2);
 }

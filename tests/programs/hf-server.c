@@ -189,6 +189,7 @@ static int serve(struct server *server, int count, const sigset_t *unblocked)
 		int n = epoll_pwait(server->epoll, events, MAX_EVENTS,
 			server->waiting ? TICK_MS : -1, unblocked);
 
+		conn_turn(server);
 		for (int i = 0; i < n; i++) {
 			int *listener = events[i].data.ptr;
 

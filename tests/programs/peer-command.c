@@ -52,8 +52,11 @@ static void mark(struct peer *p)
 	for (unsigned int i = 0; i < p->n_conns; i++) {
 		struct pconn *c = &p->conns[i];
 
+		pconn_sample(c, now);
 		c->in.since = c->out.since = now;
 		c->in.longest = c->out.longest = 0;
+		c->marked = true;
+		c->arrived = 0;
 	}
 	printf("{\"event\":\"mark\"}\n");
 }
@@ -116,6 +119,13 @@ static void progress_check(struct peer *p, uint64_t now)
 	p->progress_until = 0;
 }
 
+static void ask(struct peer *p)
+{
+	for (unsigned int i = 0; i < p->n_conns; i++)
+		pconn_ask(&p->conns[i]);
+	printf("{\"event\":\"ask\"}\n");
+}
+
 static void finish(struct peer *p)
 {
 	uint64_t now = now_ns();
@@ -133,6 +143,8 @@ static void command(struct peer *p, const char *line)
 		mark(p);
 	else if (!strcmp(line, "progress"))
 		progress_start(p);
+	else if (!strcmp(line, "ask"))
+		ask(p);
 	else if (!strcmp(line, "finish"))
 		finish(p);
 	else
@@ -205,7 +217,11 @@ int commands_report(struct peer *p)
 		for (unsigned int i = 0; i < p->n_conns; i++) {
 			printf("%s", i ? "," : "");
 			print_conn(&p->conns[i], now_ns());
-			printf("}");
+			printf(",\"asked\":%" PRIu64 ",\"answered\":%" PRIu64
+			       ",\"resumed\":%" PRIu64 ",\"arrived\":%" PRIu64
+			       ",\"advanced\":%" PRIu64 "}",
+				p->conns[i].asked, p->conns[i].answered, p->conns[i].resumed,
+				p->conns[i].arrived, p->conns[i].advanced);
 		}
 		printf("]}\n");
 	}

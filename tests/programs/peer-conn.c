@@ -137,6 +137,7 @@ static void connected(struct pconn *c)
 		.nagle = !!c->spec->nagle,
 		.seed = c->seed,
 		.write_rate = c->spec->rate,
+		.write_chunk = c->spec->chunk,
 		.read_rate = c->spec->reading,
 		.hold_in = c->spec->in,
 		.hold_out = c->spec->out,
@@ -178,6 +179,7 @@ static void start_role(struct pconn *c, uint64_t now)
 	else if (c->spec->role == WIRE_HOLD)
 		c->up_end = c->spec->in;
 	bucket_init(&c->write_limit, c->spec->rate, now);
+	bucket_pace(&c->write_limit, c->spec->chunk, ~c->seed);
 	bucket_init(&c->read_limit, c->spec->reading, now);
 	meter_expect(&c->in, expects_in(c), now);
 }
@@ -238,6 +240,8 @@ static void end_of_stream(struct pconn *c)
 			(unsigned long long)c->down, (unsigned long long)t.down_total);
 	else
 		settle(c, PHASE_KEPT);
+	c->resumed = t.resumed;
+	c->advanced = t.advanced;
 }
 
 /*
@@ -285,10 +289,14 @@ static void pconn_read(struct pconn *c, uint64_t now)
 		}
 		c->last_progress = now;
 		meter_progress(&c->in, now);
+		if (c->marked && !c->arrived)
+			c->arrived = wall_ns();
 		bucket_use(&c->read_limit, (size_t)n);
 		done += (size_t)n;
 		if (!take(c, (size_t)n))
 			return;
+		if (c->asked && !c->answered && c->down >= c->up_end)
+			c->answered = wall_ns();
 	}
 	/* We stopped by ourselves: no stall. */
 	meter_expect(&c->in, false, now);
@@ -414,6 +422,16 @@ void pconn_tick(struct pconn *c, uint64_t now)
 	pconn_run(c, now);
 }
 
+void pconn_ask(struct pconn *c)
+{
+	if (c->spec->role != WIRE_IDLE || c->phase != PHASE_RUN)
+		return;
+	c->up_end += c->spec->size;
+	c->asked = wall_ns();
+	c->answered = 0;
+	pconn_run(c, now_ns());
+}
+
 static void note_state(struct pconn *c)
 {
 	static const char *const names[] = {"?", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1",
@@ -441,7 +459,7 @@ void pconn_finish(struct pconn *c, uint64_t now)
 	c->due = 0;
 	c->read_waits = c->write_waits = false;
 	if (c->spec->role == WIRE_IDLE)
-		c->up_end = c->spec->size;
+		c->up_end += c->spec->size;
 	else if (c->up_end == UINT64_MAX)
 		c->up_end = c->up;
 	meter_expect(&c->out, false, now);

@@ -12,6 +12,7 @@ const char *const role_names[WIRE_ROLES] = {
 	[WIRE_SOURCE] = "source",
 	[WIRE_SINK] = "sink",
 	[WIRE_DUPLEX] = "duplex",
+	[WIRE_WAKE] = "wake",
 	[WIRE_HOLD] = "hold",
 };
 
@@ -20,6 +21,7 @@ static const struct {
 	size_t offset;
 } params[] = {
 	{"rate", offsetof(struct spec, rate)},
+	{"chunk", offsetof(struct spec, chunk)},
 	{"reading", offsetof(struct spec, reading)},
 	{"size", offsetof(struct spec, size)},
 	{"gap", offsetof(struct spec, gap)},
@@ -126,7 +128,7 @@ bool parse_spec(const char *text, const struct target *targets, int n_targets, s
 	part = strtok_r(copy, ",", &rest);
 	ok = ok && part && set_role(part, out);
 	/* What the others send is bounded by itself. */
-	if (out->role == WIRE_IDLE || out->role == WIRE_ECHO || out->role == WIRE_HOLD)
+	if (out->role != WIRE_SOURCE && out->role != WIRE_SINK && out->role != WIRE_DUPLEX)
 		out->rate = 0;
 	while (ok && (part = strtok_r(NULL, ",", &rest)))
 		ok = set_param(part, targets, n_targets, out);

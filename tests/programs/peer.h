@@ -33,10 +33,11 @@ struct spec {
 	unsigned int count;
 	int target;       /* index, or -1: all in turn */
 	uint64_t rate;    /* of each sender, bytes per second, 0: no limit */
+	uint64_t chunk;   /* they send so many bytes at a time, at least */
 	uint64_t reading; /* of each receiver, the same */
 	uint64_t size;    /* echo: of a request; idle: of the ping */
 	uint64_t gap;     /* echo: ms between an answer and the next request */
-	uint64_t in, out; /* hold: bytes which the server, and we, leave unread */
+	uint64_t in, out; /* hold: bytes which the server, and we, leave unread; wake: out alone */
 	uint64_t hold_ms;
 	uint64_t nagle; /* not 0: both ends leave TCP_NODELAY off */
 	uint64_t sndbuf, rcvbuf;
@@ -81,7 +82,11 @@ struct pconn {
 	bool read_waits, write_waits, write_full, shut;
 	struct bucket read_limit, write_limit;
 	struct meter in, out;
-	uint64_t last_progress; /* for the patience in finish */
+	bool marked;                /* by the command: what follows is noted */
+	uint64_t arrived;           /* the first bytes after the mark, here */
+	uint64_t resumed, advanced; /* as the server says in the end */
+	uint64_t asked, answered;   /* idle: by the command "ask" */
+	uint64_t last_progress;     /* for the patience in finish */
 
 	bool want_in, want_out; /* the progress command waits for these */
 	uint64_t mark_in, mark_out;
@@ -110,6 +115,7 @@ void pconn_start(struct pconn *c);
 void pconn_event(struct pconn *c, uint32_t events);
 void pconn_tick(struct pconn *c, uint64_t now);
 void pconn_finish(struct pconn *c, uint64_t now);
+void pconn_ask(struct pconn *c);                  /* a request, on an idle one */
 void pconn_sample(struct pconn *c, uint64_t now); /* brings acked and the meters up to date */
 uint64_t pconn_inq(const struct pconn *c);
 uint64_t pconn_stall_ms(const struct pconn *c, uint64_t now);

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +27,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 
 #define CHUNK   (64 * 1024)
-#define QUANTUM (4 * CHUNK) /* what one connection may read or write before others get a turn */
+#define STOPPED (SEC_NS / 2) /* between two turns: nobody ran us */
+#define QUANTUM (4 * CHUNK)  /* what one connection may read or write before others get a turn */
 
 struct conn {
 	int fd;
@@ -46,7 +49,9 @@ struct conn {
 	uint64_t up, down; /* positions: read and checked, written */
 	int64_t up_bad;
 	struct bucket read_limit, write_limit;
-	bool eof, holding;
+	uint64_t resumed, advanced; /* as the trailer says */
+	uint64_t begun;             /* by the wall's clock */
+	bool eof, holding, awake;
 	bool ending;                  /* the peer's FIN is here, if not yet read */
 	bool read_waits, write_waits; /* for the bucket */
 	uint64_t hold_until;
@@ -74,6 +79,8 @@ static void list_add(struct server *server, struct conn *c)
 {
 	if (c->listed)
 		return;
+	if (!server->waiting)
+		server->last_turn = 0;
 	c->prev = NULL;
 	c->next = server->waiting;
 	if (c->next)
@@ -168,6 +175,8 @@ static uint64_t down_limit(const struct conn *c)
 	case WIRE_SOURCE:
 	case WIRE_DUPLEX:
 		return c->eof ? c->down : UINT64_MAX;
+	case WIRE_WAKE:
+		return c->awake && !c->eof ? c->header.hold_out : c->down;
 	case WIRE_HOLD:
 		return c->header.hold_out;
 	default:
@@ -177,6 +186,7 @@ static uint64_t down_limit(const struct conn *c)
 
 static bool queue_message(struct conn *c, const void *message, size_t len)
 {
+	_Static_assert(sizeof(struct wire_trailer) <= sizeof(c->message), "it does not fit");
 	memcpy(c->message, message, len);
 	c->message_len = len;
 	c->message_sent = 0;
@@ -189,6 +199,8 @@ static void header_complete(struct conn *c, uint64_t now)
 
 	bucket_init(&c->read_limit, c->header.read_rate, now);
 	bucket_init(&c->write_limit, c->header.write_rate, now);
+	bucket_pace(&c->write_limit, c->header.write_chunk, c->header.seed);
+	c->begun = wall_ns();
 	c->holding = c->header.role == WIRE_HOLD;
 	if (c->header.hold_ms)
 		c->hold_until = now + c->header.hold_ms * MS_NS;
@@ -237,6 +249,24 @@ static void check_up(struct server *server, struct conn *c, size_t len)
 	c->up += len;
 }
 
+/*
+ * A restored socket counts anew, so it tells what came from what was in its queue. (One that was
+ * only stopped has counted all the time.)
+ */
+static void note_advance(const struct server *server, struct conn *c)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	if (c->resumed != server->resumed) {
+		c->resumed = server->resumed;
+		c->advanced = 0;
+	}
+	if (c->resumed && !c->advanced && !getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) &&
+		info.tcpi_data_segs_in > 0)
+		c->advanced = wall_ns();
+}
+
 static int conn_read(struct server *server, struct conn *c, uint64_t now)
 {
 	size_t done = 0;
@@ -257,6 +287,7 @@ static int conn_read(struct server *server, struct conn *c, uint64_t now)
 		c->eof = n == 0;
 		bucket_use(&c->read_limit, (size_t)n);
 		check_up(server, c, (size_t)n);
+		note_advance(server, c);
 		done += (size_t)n;
 	}
 	return 0;
@@ -306,7 +337,7 @@ static int write_pattern(struct conn *c, uint64_t now)
 }
 
 /* Negative errno, or 0; sets *finished once the trailer is out. */
-static int conn_write(struct conn *c, uint64_t now, bool *finished)
+static int conn_write(const struct server *server, struct conn *c, uint64_t now, bool *finished)
 {
 	int rc = write_message(c);
 
@@ -318,6 +349,8 @@ static int conn_write(struct conn *c, uint64_t now, bool *finished)
 			.down_total = c->down,
 			.up_checked = c->up,
 			.up_bad = c->up_bad,
+			.resumed = server->resumed,
+			.advanced = c->advanced,
 		};
 
 		c->last_message = queue_message(c, &trailer, sizeof(trailer));
@@ -345,7 +378,8 @@ static void update_interest(struct server *server, struct conn *c)
 		epoll_ctl(server->epoll, EPOLL_CTL_MOD, c->fd, &event);
 		c->interest = event.events;
 	}
-	if (c->read_waits || c->write_waits || (c->holding && c->hold_until))
+	if (c->read_waits || c->write_waits || (c->holding && c->hold_until) ||
+		(c->header.role == WIRE_WAKE && !c->awake && !c->eof))
 		list_add(server, c);
 	else
 		list_remove(server, c);
@@ -368,7 +402,7 @@ static void conn_run(struct server *server, struct conn *c)
 	}
 	rc = conn_read(server, c, now);
 	if (!rc)
-		rc = conn_write(c, now, &finished);
+		rc = conn_write(server, c, now, &finished);
 	if (rc) {
 		conn_lost(server, c, c->eof ? "write" : "read or write", -rc);
 		return;
@@ -393,12 +427,24 @@ void conn_event(struct server *server, struct conn *c, uint32_t events)
 	conn_run(server, c);
 }
 
+void conn_turn(struct server *server)
+{
+	uint64_t now = wall_ns();
+
+	if (server->waiting && server->last_turn && now - server->last_turn > STOPPED)
+		server->resumed = now;
+	server->last_turn = now;
+}
+
 void conn_tick(struct server *server)
 {
 	struct conn *c = server->waiting, *next;
 
 	for (; c; c = next) {
 		next = c->next;
+		c->awake = server->resumed > c->begun;
+		if (c->header.role == WIRE_WAKE && !c->awake)
+			continue;
 		c->read_waits = c->write_waits = false;
 		conn_run(server, c);
 	}

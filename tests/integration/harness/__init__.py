@@ -6,6 +6,7 @@ cases     sets of connections, types of the fixtures
 programs  where the built programs are
 proc      running commands and ending processes
 net       two network namespaces and a cable
+slow_cable  another cable, which takes its time
 peer      hf-peer: connections, each byte checked
 criu      a server, or another program, checkpointed by the criu command
 agent     a program that does what a test says, in a container or at the peer: agent_main,

@@ -29,6 +29,10 @@ class Panel:
     series: tuple[Series, ...]
 
 
+def _marks(end: float, step: float) -> list[tuple[float, str]]:
+    return [(i * step, f"{i * step:g}") for i in range(int(end / step) + 1)]
+
+
 @dataclass
 class Chart:
     title: str
@@ -38,6 +42,10 @@ class Chart:
     y_end: float
     y_step: float
     panels: Sequence[Panel]
+    # Where the numbers on an axis are not those of its scale, as on a logarithmic one: (place,
+    # text) instead of the steps.
+    x_marks: Sequence[tuple[float, str]] = ()
+    y_marks: Sequence[tuple[float, str]] = ()
     _out: list[str] = field(default_factory=list)
 
     def svg(self) -> str:
@@ -79,14 +87,14 @@ class Chart:
 
     def _panel(self, panel: Panel, x: float, y: float) -> None:
         self._text(x, y - 10, panel.title, weight="bold")
-        for i in range(int(self.y_end / self.y_step) + 1):
-            at = y + HEIGHT * (1 - i * self.y_step / self.y_end)
+        for value, text in self.y_marks or _marks(self.y_end, self.y_step):
+            at = y + HEIGHT * (1 - value / self.y_end)
             self._line(x, at, x + WIDTH, at, GRID, 1)
-            self._text(x - 6, at + 4, f"{i * self.y_step:g}", "end")
-        for i in range(int(self.x_end / self.x_step) + 1):
-            at = x + WIDTH * i * self.x_step / self.x_end
+            self._text(x - 6, at + 4, text, "end")
+        for value, text in self.x_marks or _marks(self.x_end, self.x_step):
+            at = x + WIDTH * value / self.x_end
             self._line(at, y + HEIGHT, at, y + HEIGHT + 4, INK, 1)
-            self._text(at, y + HEIGHT + 17, f"{i * self.x_step:g}", "middle")
+            self._text(at, y + HEIGHT + 17, text, "middle")
         self._text(x + WIDTH, y + HEIGHT + 32, self.x_label, "end")
         self._line(x, y + HEIGHT, x + WIDTH, y + HEIGHT, INK, 1)
         for series in panel.series:

@@ -37,6 +37,14 @@ class Connection:
     error: str
     inq: int = 0
     outq: int = 0
+    # At the end only, nanoseconds of time.time(): when a request of ask() went out, and when its
+    # answer was complete; when the first bytes came after mark(); when the server ran again after
+    # it was restored, and when it read first what was not in the restored queue.
+    asked: int = 0
+    answered: int = 0
+    resumed: int = 0
+    arrived: int = 0
+    advanced: int = 0
 
     @property
     def verified(self) -> int:
@@ -142,8 +150,12 @@ class Peer(Closing):
         return [Connection.parse(c) for c in self._ask("stats", "stats", 10)["connections"]]
 
     def mark(self) -> None:
-        """Starts the measuring of stalls anew."""
+        """Starts the measuring of stalls anew, and notes the progress that follows."""
         self._ask("mark", "mark", 10)
+
+    def ask(self) -> None:
+        """One exchange on every idle connection."""
+        self._ask("ask", "ask", 10)
 
     def progress(self) -> Progress:
         """Waits until every connection that should flow has moved on, or for the patience."""
