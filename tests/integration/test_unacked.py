@@ -28,8 +28,8 @@ from test_agreed import sysctls
 
 AGENT = Path(__file__).with_name("harness") / "agent_unacked.py"
 PORT_IPV6 = 7501
-SOON, SLOW = 500, 700  # ms
-PACKETS, GROWTH = 45, 200_000  # a congestion window that takes all, and bytes that make it grow
+SOON, SLOW = 600, 700  # ms
+PACKETS, GROWTH = 100, 150_000  # a congestion window that takes all, and bytes that make it grow
 SEGMENT = 1448  # IPv4
 FIRST_WINDOW, LEAST_DUPLICATED = 10, 4  # packets
 ONE_BYTE, DATA = "meta length { 41, 53 }", "meta length > 100"  # without timestamps, and with
@@ -182,6 +182,8 @@ def prepare(w: World, cases: dict[str, Case], lift: bool = True) -> Unacked:
     back = Blocks(w.net.container)
     links = {name: connect(w, name, case) for name, case in cases.items()}
     for name, case in cases.items():
+        # It does not pace, and its window grows until something is lost.
+        w.a.run(f"conns[{name!r}].sock.setsockopt(6, {socket.TCP_CONGESTION}, b'reno')")
         while w.a.cwnd(name) <= PACKETS:
             w.exchange(links[name].a, links[name].b, GROWTH)
         case.prepare(links[name], back)
