@@ -139,16 +139,44 @@ static int read_all_options(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : passed;
 }
 
+static int read_one(
+	struct hf_dump *dump, uint32_t i, struct hf_queues *queues, struct hf_error *err)
+{
+	struct hf_conn *conn = &dump->image.conns[i];
+	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
+
+	if (ret == 0 && dump->kicked)
+		dump->kicked[i] = *conn;
+	return ret;
+}
+
+/* What has nothing queued, so that there is nothing to be held until it is written. */
+static int read_idle(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_queues queues = {.none = true};
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		ret = read_one(dump, i, &queues, err);
+		dump->is_read[i] = ret == 0 && !queues.left;
+		if (ret < 0)
+			name_conn(&dump->image.conns[i], ret, err);
+	}
+	return ret;
+}
+
 /* Reads a socket and writes it. What is no connection is not needed after that. */
 static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_file *file,
 	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err)
 {
 	struct hf_conn *conn = &dump->image.conns[i];
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
-	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
+	int ret = 0;
 
-	if (ret == 0 && dump->kicked)
-		dump->kicked[i] = *conn;
+	queues->left = false;
+	if (!dump->is_read[i])
+		ret = read_one(dump, i, queues, err);
 	if (ret == 0)
 		ret = queues->left
 			      ? hf_long_queues_write(
@@ -165,7 +193,7 @@ static int write_conns(struct hf_dump *dump, struct hf_image_file *file,
 	struct hf_image_writer *writer, struct hf_error *err)
 {
 	struct hf_queues queues = {.borrowed = dump->page ? &dump->page->borrowed : NULL};
-	int ret = 0;
+	int ret = hf_parallel(dump->image.n_conns, SHARE, read_idle, dump, err);
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
 		ret = save_one(dump, i, file, writer, &queues, err);
@@ -197,7 +225,9 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 		return ret;
 	dump->has_image = true;
 	out = hf_image_file_output(file);
-	ret = hf_image_write_header(&writer, &out, &dump->image, err);
+	dump->is_read = calloc((size_t)dump->image.n_conns + 1, sizeof(*dump->is_read));
+	ret = dump->is_read ? hf_image_write_header(&writer, &out, &dump->image, err)
+			    : no_memory(err);
 	if (ret == 0)
 		ret = write_conns(dump, file, &writer, err);
 	if (ret == 0)
@@ -327,6 +357,8 @@ static void free_all(struct hf_dump *dump)
 	if (dump->kicked)
 		munmap(dump->kicked, kicked_size(dump));
 	dump->kicked = NULL;
+	free(dump->is_read);
+	dump->is_read = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
 }

@@ -44,7 +44,7 @@ static int make_room(uint8_t **buf, size_t *room, size_t len)
 /* For one queue; or finds that it is long. */
 static int make_place(struct hf_queues *queues, uint8_t **buf, size_t *room, size_t len)
 {
-	queues->left |= !queues->sink && len > HF_QUEUE_HELD;
+	queues->left |= queues->none || (!queues->sink && len > HF_QUEUE_HELD);
 	return queues->left || queues->sink ? 0 : make_room(buf, room, len);
 }
 
@@ -191,6 +191,9 @@ int hf_tcp_read_recv_queue(
 		return ret;
 	conn->recv = (struct hf_queue){rcv_nxt - row->peer_fin, 0};
 	if (is_empty(sock))
+		return 0;
+	queues->left = queues->none;
+	if (queues->left)
 		return 0;
 	ret = look_at_options(sock, &own);
 	if (ret < 0)

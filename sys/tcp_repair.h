@@ -55,7 +55,9 @@ struct hf_queues {
 	uint8_t *recv, *send;
 	size_t recv_room, send_room;
 	const struct hf_queue_sink *sink; /* NULL: into the buffers, but for long queues */
-	bool left; /* a queue is long, and there is no sink: the bytes are still to be read */
+	bool none;                        /* no bytes are wanted */
+	bool left; /* a queue is long, and there is no sink; or there are bytes, and none wanted:
+		      they are still to be read */
 	struct hf_borrowed *borrowed; /* not owned; NULL: nobody would give anything back */
 };
 
