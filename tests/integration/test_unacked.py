@@ -60,7 +60,7 @@ class Case:
         else:
             link.lose()
         if self.length:
-            link.a.send(self.length)
+            self.send(link)
         if self.more:
             link.a.send_more(self.more)
         if self.fin:
@@ -69,6 +69,15 @@ class Case:
             link.b.wait_inq(self.length)
         wanted = (self.length + self.more + self.fin, self.more)
         proc.wait_for(lambda: link.a.queued() == wanted, "everything sent")
+
+    def send(self, link: Link) -> None:
+        """With TCP_NODELAY meanwhile: where it takes two calls, the end of the first would keep
+        that of the second.
+        """
+        link.a.option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.a.send(self.length)
+        proc.wait_for(lambda: link.a.queued() == (self.length, 0), "all of it sent")
+        link.a.option(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
 
     def is_soon(self, sack: bool, on: tuple[str, ...]) -> bool:
         """What docs/resume.md says."""
