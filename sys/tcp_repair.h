@@ -38,7 +38,8 @@ struct hf_borrowed {
 /* A queue that is longer is not held in memory, but goes from socket to image and back. */
 #define HF_QUEUE_HELD (1u << 20)
 
-/* Of a send queue at most so much is skipped to come to a piece of it. */
+/* A send queue can be peeked at from its start only. One that is longer is mapped; in pieces it is
+ * read no further than to here. */
 #define HF_SEND_SKIP (16u << 20)
 
 /* Where a long queue goes, piece by piece. Each returns 0 or a negative errno. */
