@@ -233,7 +233,9 @@ static ssize_t peek_behind(int sock, size_t skip, uint8_t *buf, size_t len)
 	if (skip > 0)
 		return -EIO;
 	parts[msg.msg_iovlen++] = (struct iovec){buf, len};
-	n = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT);
+	do {
+		n = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
 
