@@ -17,6 +17,8 @@
 #include "plugin/at_exit.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
+#include "plugin/kick.h"
+#include "plugin/prelude.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_addresses.h"
@@ -67,6 +69,25 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 	return 0;
 }
 
+/* Takes the lock in the connections' namespace in two steps, and lets the peers pause between them.
+ */
+static int lock_with_prelude(struct hf_dump *dump, struct hf_error *err)
+{
+	const struct hf_prelude_with with = {.netns = dump->netns,
+		.image = &dump->image,
+		.socks = dump->socks,
+		.shared = dump->peers,
+		.limit_ms = dump->config.prelude_limit_ms};
+	int ret = hf_net_lock_output(dump->netns, &dump->image, "checkpoint", err);
+
+	if (ret < 0)
+		return ret;
+	dump->page->paused = true;
+	hf_prelude(&dump->prelude, &with);
+	dump->image.peers_paused = dump->prelude.n_told > 0;
+	return hf_net_lock_input(dump->netns, &dump->image, err);
+}
+
 static int lock(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
@@ -75,16 +96,29 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there.
 	 */
 	dump->locked = true;
-	/* Only after the tasks' death it will be needed; but now a failure does no harm. */
-	ret = dump->host < 0 ? 0
-			     : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
-				       dump->config.lock_timeout_s, err);
-	if (ret >= 0)
+	if (dump->config.prelude && hf_prelude_needed(&dump->image))
+		ret = lock_with_prelude(dump, err);
+	else
 		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
 	if (ret >= 0)
 		ret = hf_net_lock_barrier(err);
 	dump->lock_us = hf_now_us() - start;
 	return ret;
+}
+
+/*
+ * Only after the tasks' death it will be needed; but now a failure does no harm. Not before the
+ * connections were read: it would hold what peers are told until then.
+ */
+static int lock_host(struct hf_dump *dump, struct hf_error *err)
+{
+	uint64_t start = hf_now_us();
+	int ret = dump->host < 0 ? 0
+				 : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
+					   dump->config.lock_timeout_s, err);
+
+	dump->lock_us += hf_now_us() - start;
+	return ret < 0 ? ret : 0;
 }
 
 /* Reads a socket and writes it. What is no connection is not needed after that. */
@@ -95,8 +129,10 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
 	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
 
-	if (ret == 0 && dump->kicked)
-		dump->kicked[i] = *conn;
+	if (ret == 0) {
+		hf_prelude_check(&dump->prelude, i, conn);
+		hf_wake_note(&dump->peers[i], conn);
+	}
 	if (ret == 0)
 		ret = hf_sock_options_read(dump->socks[i], &dump->options, conn, err);
 	if (ret == 0)
@@ -170,9 +206,9 @@ static void *share(size_t size, struct hf_error *err)
 	return NULL;
 }
 
-static size_t kicked_size(const struct hf_dump *dump)
+static size_t peers_size(const struct hf_dump *dump)
 {
-	return dump->image.n_conns * sizeof(*dump->kicked);
+	return dump->image.n_conns * sizeof(*dump->peers);
 }
 
 /* What the guardian needs to know of what is read after it was started. */
@@ -180,10 +216,10 @@ static int share_all(struct hf_dump *dump, struct hf_error *err)
 {
 	int ret = hf_guardian_page_new(&dump->page, err);
 
-	if (ret < 0 || !dump->config.kick)
+	if (ret < 0)
 		return ret;
-	dump->kicked = share(kicked_size(dump), err);
-	return dump->kicked ? 0 : -ENOMEM;
+	dump->peers = share(peers_size(dump), err);
+	return dump->peers ? 0 : -ENOMEM;
 }
 
 static int start_guardian(struct hf_dump *dump, struct hf_error *err)
@@ -194,7 +230,8 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 		.tree = &dump->tree,
 		.netns = dump->netns,
 		.host = dump->host,
-		.kicked = dump->kicked,
+		.peers = dump->peers,
+		.kick = dump->config.kick,
 		.page = dump->page};
 
 	return hf_guardian_start(&dump->guardian, &guarded, err);
@@ -226,6 +263,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 
 	memset(dump, 0, sizeof(*dump));
 	dump->guardian = HF_GUARDIAN_NONE;
+	dump->prelude = HF_PRELUDE_NONE;
 	dump->image_dir = image_dir;
 	dump->config = *config;
 	dump->host = -1;
@@ -247,6 +285,9 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = lock(dump, err);
 	if (ret == 0)
 		ret = write_image(dump, err);
+	hf_prelude_end(&dump->prelude);
+	if (ret == 0 && anything)
+		ret = lock_host(dump, err);
 	dump->frozen_us = hf_now_us() - start;
 	if (ret < 0)
 		hf_dump_rollback(dump, NULL);
@@ -272,9 +313,9 @@ static void free_all(struct hf_dump *dump)
 	dump->netns = dump->host = -1;
 	hf_guardian_page_free(dump->page);
 	dump->page = NULL;
-	if (dump->kicked)
-		munmap(dump->kicked, kicked_size(dump));
-	dump->kicked = NULL;
+	if (dump->peers)
+		munmap(dump->peers, peers_size(dump));
+	dump->peers = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
 }

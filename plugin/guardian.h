@@ -29,6 +29,7 @@
 /* What it sees without being told, in shared memory. */
 struct hf_guardian_page {
 	struct hf_borrowed borrowed; /* of a dump */
+	bool paused;                 /* peers were told a window of 0, lib/prelude.h */
 	bool complete;
 };
 
@@ -41,9 +42,10 @@ struct hf_guarded {
 	const struct hf_tree *tree;   /* the root task first */
 	int netns;
 	int host; /* network namespace with the host's lock; -1: none */
-	/* One a record, with what is read after the guardian was started: in shared memory. Peers
-	 * are made to send again by it; NULL: they are not. */
-	const struct hf_conn *kicked;
+	/* One a record, with what is read after the guardian was started: in shared memory. By it
+	 * peers that were told to pause are told to go on; NULL: none are. */
+	const struct hf_conn *peers;
+	bool kick; /* all of them are made to send again */
 	const struct hf_guardian_page *page;
 };
 

@@ -24,6 +24,8 @@ static void test_defaults(void **state)
 	assert_int_equal(hf_config_defaults().orphan_timeout_ms, 200);
 	assert_int_equal(hf_config_defaults().lock_timeout_s, 900);
 	assert_true(hf_config_defaults().kick);
+	assert_true(hf_config_defaults().prelude);
+	assert_int_equal(hf_config_defaults().prelude_limit_ms, 50);
 	assert_int_equal(hf_config_defaults().on_unreachable, HF_UNREACHABLE_ABORT);
 }
 
@@ -73,13 +75,16 @@ static void test_values(void **state)
 	(void)state;
 	assert_int_equal(parse(&config,
 				 "orphan-timeout = 60000\nlock-timeout = 1\n"
-				 "on-unreachable = close\nkick = off\n",
+				 "on-unreachable = close\nkick = off\n"
+				 "prelude = off\nprelude-limit = 1000\n",
 				 NULL),
 		0);
 	assert_int_equal(config.orphan_timeout_ms, 60000);
 	assert_int_equal(config.lock_timeout_s, 1);
 	assert_int_equal(config.on_unreachable, HF_UNREACHABLE_CLOSE);
 	assert_false(config.kick);
+	assert_false(config.prelude);
+	assert_int_equal(config.prelude_limit_ms, 1000);
 	assert_int_equal(parse(&config, "on-unreachable = abort\nlock-timeout = 86400", NULL), 0);
 	assert_int_equal(config.lock_timeout_s, 86400);
 	assert_int_equal(config.on_unreachable, HF_UNREACHABLE_ABORT);
@@ -113,6 +118,9 @@ static void test_bad(void **state)
 		{"lock-timeout = 4294967297\n", "a.conf:1:", "from 1 to 86400 (seconds), not"},
 		{"lock-timeout = 1s\n", "a.conf:1:", "from 1 to 86400 (seconds), not `1s`"},
 		{"kick = 8\n", "a.conf:1:", "`kick` must be on or off, not `8`"},
+		{"prelude = 50\n", "a.conf:1:", "`prelude` must be on or off, not `50`"},
+		{"prelude-limit = 1001\n", "a.conf:1:", "from 0 to 1000 (milliseconds), not"},
+		{"prelude-limit = on\n", "a.conf:1:", "from 0 to 1000 (milliseconds), not"},
 		{"on-unreachable = off\n", "a.conf:1:", "abort or close, not `off`"},
 		{"mode = off\nmode = off\n", "a.conf:2:", "`mode` is set twice"},
 		{"mode = off\n#\nmode = on\n", "a.conf:3:", "`mode` is set twice"},
