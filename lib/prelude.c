@@ -8,11 +8,16 @@
 /* Beside the round trip: a quarter of it, since it varies, and what the peer's stack may take. */
 #define MARGIN_US 100
 
+static bool has_hole(const struct hf_conn *conn)
+{
+	return (int32_t)(conn->window.snd_wl1 - conn->recv.seq) > 0;
+}
+
 bool hf_prelude_wanted(const struct hf_conn *conn)
 {
 	return hf_kick_wanted(conn) && !(conn->shutdown & HF_SHUTDOWN_RECV) &&
 	       !hf_ip_is_loopback(conn->family, conn->local.ip) &&
-	       memcmp(conn->local.ip, conn->peer.ip, sizeof(conn->peer.ip)) != 0;
+	       memcmp(conn->local.ip, conn->peer.ip, sizeof(conn->peer.ip)) != 0 && !has_hole(conn);
 }
 
 struct hf_segment hf_prelude_ack(const struct hf_conn *conn)

@@ -30,9 +30,15 @@
 #include "lib/segment.h"
 
 /*
- * True if the peer is to be told: it may be sending, and our side takes what it sends. Not within
- * one address: what a connection sends over the loopback device is not held (lib/lock_rules.h), so
- * that the kernel's next acknowledgement would open the window again.
+ * True if the peer is to be told: it may be sending, and our side takes what it sends.
+ *
+ * Not within one address: what a connection sends over the loopback device is not held
+ * (lib/lock_rules.h), so that the kernel's next acknowledgement would open the window again.
+ *
+ * Not where a segment got lost, and one behind it is here: its last window update has a sequence
+ * number that is still to come. Linux would send the lost one again and double its timer with a
+ * window of 0 too, but would then not listen to ICMP errors (tcp_retransmit_timer(),
+ * tcp_ld_RTO_revert()).
  */
 bool hf_prelude_wanted(const struct hf_conn *conn);
 

@@ -10,7 +10,8 @@
 #include "sys/clock.h"
 #include "sys/tcp_peek.h"
 
-#define PARTS 4 /* of the wait, at the end of which everybody is looked at again */
+#define PARTS     4    /* of the wait: how soon those that still send are looked at again */
+#define RECENT_MS 1000 /* who has sent so lately may be sending */
 
 struct hf_prelude_peer {
 	struct hf_tcp_pulse pulse; /* when looked at last */
@@ -28,8 +29,19 @@ bool hf_prelude_needed(const struct hf_image *image)
 	return false;
 }
 
-/* Looks at a connection, and tells its peer. Its wait, or 0 where the peer was not told. */
-static uint64_t tell(struct hf_prelude *prelude, const struct hf_prelude_with *with, uint32_t i)
+static void go_on(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *conn)
+{
+	const struct hf_segment ack = hf_kick_ack(conn);
+
+	hf_raw_send(&prelude->raw, &ack, NULL);
+	prelude->peers[i].told = false;
+	prelude->n_reopened++;
+}
+
+/* Looks at a connection, and tells its peer unless that is silent. Its wait, or 0 where the peer
+ * was not told. */
+static uint64_t tell(struct hf_prelude *prelude, const struct hf_prelude_with *with, uint32_t i,
+	uint32_t silent_ms)
 {
 	struct hf_prelude_peer *peer = &prelude->peers[i];
 	struct hf_conn conn = with->image->conns[i];
@@ -37,12 +49,14 @@ static uint64_t tell(struct hf_prelude *prelude, const struct hf_prelude_with *w
 	struct hf_rtt rtt;
 	uint64_t wait_us;
 
-	if (hf_tcp_peek(with->socks[i], &conn, &peer->pulse, &rtt, NULL) < 0 ||
-		!hf_prelude_wanted(&conn))
+	if (hf_tcp_peek(with->socks[i], &conn, silent_ms, &peer->pulse, &rtt, NULL) != 0)
 		return 0;
 	wait_us = hf_prelude_wait_us(&rtt);
-	if (wait_us > 1000ull * with->limit_ms)
+	if (!hf_prelude_wanted(&conn) || wait_us > 1000ull * with->limit_ms) {
+		if (peer->told && hf_kick_wanted(&conn))
+			go_on(prelude, i, &conn);
 		return 0;
+	}
 	hf_wake_note(&with->shared[i], &conn);
 	ack = hf_prelude_ack(&conn);
 	if (hf_raw_send(&prelude->raw, &ack, NULL) < 0)
@@ -52,25 +66,40 @@ static uint64_t tell(struct hf_prelude *prelude, const struct hf_prelude_with *w
 	return wait_us;
 }
 
-/* Everybody. How long to wait: as the one that is furthest away needs. */
-static uint64_t tell_all(struct hf_prelude *prelude, const struct hf_prelude_with *with)
+/* Those that have sent lately, or all others until a time. How long to wait then: as the one that
+ * is furthest away needs, or at least so long. */
+static uint64_t tell_some(struct hf_prelude *prelude, const struct hf_prelude_with *with,
+	uint32_t silent_ms, uint64_t until_us, uint64_t wait_us)
 {
-	uint64_t longest_us = 0;
-
 	for (uint32_t i = 0; i < with->image->n_conns; i++) {
-		uint64_t wait_us;
+		uint64_t needs_us;
 
-		if (with->socks[i] < 0 || !hf_prelude_wanted(&with->image->conns[i]))
+		if (with->socks[i] < 0 || prelude->peers[i].told ||
+			!hf_prelude_wanted(&with->image->conns[i]))
 			continue;
-		wait_us = tell(prelude, with, i);
+		if (until_us && hf_now_us() > until_us)
+			break;
+		needs_us = tell(prelude, with, i, silent_ms);
 		prelude->n_told += prelude->peers[i].told;
-		longest_us = wait_us > longest_us ? wait_us : longest_us;
+		wait_us = needs_us > wait_us ? needs_us : wait_us;
 	}
-	return longest_us;
+	return wait_us;
 }
 
-/* True if something has arrived since the last look. */
-static bool look(struct hf_prelude *prelude, const struct hf_prelude_with *with)
+/*
+ * Each costs some microseconds, in which the tasks stand still. For those that are sending that is
+ * well spent. The others gain only if they begin to send during the outage, so there is a limit.
+ */
+static uint64_t tell_all(struct hf_prelude *prelude, const struct hf_prelude_with *with)
+{
+	uint64_t end_us = hf_now_us() + 1000ull * with->limit_ms;
+	uint64_t wait_us = tell_some(prelude, with, RECENT_MS, 0, 0);
+
+	return tell_some(prelude, with, UINT32_MAX, end_us, wait_us);
+}
+
+/* At all, or at those that have moved before. True if something has arrived since the last look. */
+static bool look(struct hf_prelude *prelude, const struct hf_prelude_with *with, bool at_all)
 {
 	bool any = false;
 
@@ -78,7 +107,8 @@ static bool look(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 		struct hf_prelude_peer *peer = &prelude->peers[i];
 		struct hf_tcp_pulse now;
 
-		if (!peer->told || hf_tcp_pulse(with->socks[i], &now, NULL) < 0)
+		if (!peer->told || !(at_all || peer->moved) ||
+			hf_tcp_pulse(with->socks[i], &now, NULL) < 0)
 			continue;
 		if (now.bytes == peer->pulse.bytes && now.out_of_order == peer->pulse.out_of_order)
 			continue;
@@ -97,19 +127,19 @@ static void wait_for_all(
 	uint64_t end_us = hf_now_us() + 1000ull * with->limit_ms;
 	bool moving;
 
-	usleep((useconds_t)(wait_us - wait_us / PARTS));
-	look(prelude, with);
-	do {
+	usleep((useconds_t)wait_us);
+	moving = look(prelude, with, true);
+	while (moving && hf_now_us() + wait_us / PARTS <= end_us) {
 		usleep((useconds_t)(wait_us / PARTS));
-		moving = look(prelude, with);
-	} while (moving && hf_now_us() + wait_us / PARTS <= end_us);
+		moving = look(prelude, with, false);
+	}
 }
 
 static void tell_again(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 {
 	for (uint32_t i = 0; i < with->image->n_conns; i++)
 		if (prelude->peers[i].moved)
-			tell(prelude, with, i);
+			tell(prelude, with, i, UINT32_MAX);
 }
 
 void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with)
@@ -130,14 +160,10 @@ void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 
 void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *conn)
 {
-	struct hf_segment ack;
-
 	if (!prelude->peers || !prelude->peers[i].told || !hf_kick_wanted(conn) ||
 		prelude->peers[i].acked == conn->recv.seq)
 		return;
-	ack = hf_kick_ack(conn);
-	hf_raw_send(&prelude->raw, &ack, NULL);
-	prelude->n_reopened++;
+	go_on(prelude, i, conn);
 }
 
 void hf_prelude_end(struct hf_prelude *prelude)

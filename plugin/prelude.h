@@ -38,9 +38,8 @@ void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with);
 
 /*
  * For a connection as it was read behind the lock. Where something has arrived since the last word,
- * more may have been on its way and lost: with a window of 0 such a peer would double its timer and
- * listen to no ICMP error (tcp_retransmit_timer(), tcp_ld_RTO_revert()). So its window is opened
- * again, and it is one of those that run into the lock.
+ * more may have been on its way and lost, which is the case of hf_prelude_wanted() with a hole: its
+ * window is opened again, and it is one of those that run into the lock.
  */
 void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *conn);
 

@@ -70,8 +70,8 @@ static int get_numbers(
 	return 0;
 }
 
-int hf_tcp_peek(int sock, struct hf_conn *conn, struct hf_tcp_pulse *pulse, struct hf_rtt *rtt,
-	struct hf_error *err)
+int hf_tcp_peek(int sock, struct hf_conn *conn, uint32_t silent_ms, struct hf_tcp_pulse *pulse,
+	struct hf_rtt *rtt, struct hf_error *err)
 {
 	const struct hf_tcp_row *row;
 	struct tcp_info info;
@@ -81,6 +81,8 @@ int hf_tcp_peek(int sock, struct hf_conn *conn, struct hf_tcp_pulse *pulse, stru
 		return ret;
 	*rtt = (struct hf_rtt){info.tcpi_min_rtt, info.tcpi_rtt, info.tcpi_rcv_rtt};
 	conn->state = info.tcpi_state;
+	if (info.tcpi_last_data_recv > silent_ms)
+		return 1;
 	conn->has_timestamps = info.tcpi_options & TCPI_OPT_TIMESTAMPS;
 	conn->has_wscale = info.tcpi_options & TCPI_OPT_WSCALE;
 	conn->rcv_wscale = conn->has_wscale ? info.tcpi_rcv_wscale : 0;

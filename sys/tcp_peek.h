@@ -19,10 +19,11 @@ struct hf_tcp_pulse {
  * Fills in state, sequence numbers, window scales, timestamp and receive window of an identified
  * socket, as hf_tcp_read() does: all that hf_kick_ack() takes. What arrives meanwhile is not in
  * *pulse, which is taken first. The socket is in repair mode for a moment if it has a stream, and
- * hf_tcp_thaw() undoes one that was broken off.
+ * hf_tcp_thaw() undoes one that was broken off. Returns 0; 1, and only the pulse and the state, if
+ * nothing has arrived for longer than silent_ms; or a negative errno.
  */
-int hf_tcp_peek(int sock, struct hf_conn *conn, struct hf_tcp_pulse *pulse, struct hf_rtt *rtt,
-	struct hf_error *err);
+int hf_tcp_peek(int sock, struct hf_conn *conn, uint32_t silent_ms, struct hf_tcp_pulse *pulse,
+	struct hf_rtt *rtt, struct hf_error *err);
 
 int hf_tcp_pulse(int sock, struct hf_tcp_pulse *pulse, struct hf_error *err);
 

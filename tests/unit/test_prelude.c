@@ -51,6 +51,21 @@ static void test_not_on_loopback(void **state)
 	assert_true(hf_prelude_wanted(&conn));
 }
 
+/* A segment beyond what is to come next has told a window. */
+static void test_not_with_a_hole(void **state)
+{
+	struct hf_conn conn = established(HF_FAMILY_IPV4, unit_v4(1, 80), unit_v4(2, 81));
+
+	(void)state;
+	conn.recv.seq = 0xfffffff0;
+	conn.window.snd_wl1 = 0xfffff000;
+	assert_true(hf_prelude_wanted(&conn));
+	conn.window.snd_wl1 = conn.recv.seq;
+	assert_true(hf_prelude_wanted(&conn));
+	conn.window.snd_wl1 = 1000;
+	assert_false(hf_prelude_wanted(&conn));
+}
+
 static void test_ack(void **state)
 {
 	struct hf_conn conn = established(HF_FAMILY_IPV4, unit_v4(1, 80), unit_v4(2, 81));
@@ -101,6 +116,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wanted),
 		cmocka_unit_test(test_not_on_loopback),
+		cmocka_unit_test(test_not_with_a_hole),
 		cmocka_unit_test(test_ack),
 		cmocka_unit_test(test_wait),
 	};
