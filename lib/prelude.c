@@ -28,11 +28,14 @@ struct hf_segment hf_prelude_ack(const struct hf_conn *conn)
 	return ack;
 }
 
-uint64_t hf_prelude_wait_us(const struct hf_rtt *rtt)
+uint64_t hf_prelude_wait_us(const struct hf_rtt *rtt, uint64_t limit_us)
 {
 	uint64_t known = rtt->least != UINT32_MAX && rtt->least ? rtt->least
 			 : rtt->smoothed                        ? rtt->smoothed
 								: rtt->received;
+	uint64_t wait_us = known + known / 4 + MARGIN_US;
 
-	return known + known / 4 + MARGIN_US;
+	if (known > limit_us)
+		return 0;
+	return wait_us < limit_us ? wait_us : limit_us;
 }

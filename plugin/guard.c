@@ -13,6 +13,7 @@
 #include "sys/pidfd.h"
 #include "sys/processes.h"
 #include "sys/sockopt_int.h"
+#include "sys/tcp_peek.h"
 
 /* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to
  * die. */
@@ -100,8 +101,12 @@ static void wake_peers(const struct hf_guard *guard)
 
 	if (!wake.conns || (!wake.paused && !wake.kick))
 		return;
-	for (uint32_t i = 0; i < guard->n; i++)
+	for (uint32_t i = 0; i < guard->n; i++) {
+		/* After a dump the tasks may have run before the lock was removed. */
+		if (guarded->job == HF_GUARDIAN_DUMP)
+			hf_tcp_push(guard->socks[i].fd);
 		close(guard->socks[i].fd);
+	}
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
 	hf_wake_peers(&wake);
 }

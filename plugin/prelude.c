@@ -51,8 +51,8 @@ static uint64_t tell(struct hf_prelude *prelude, const struct hf_prelude_with *w
 
 	if (hf_tcp_peek(with->socks[i], &conn, silent_ms, &peer->pulse, &rtt, NULL) != 0)
 		return 0;
-	wait_us = hf_prelude_wait_us(&rtt);
-	if (!hf_prelude_wanted(&conn) || wait_us > 1000ull * with->limit_ms) {
+	wait_us = hf_prelude_wait_us(&rtt, 1000ull * with->limit_ms);
+	if (!hf_prelude_wanted(&conn) || wait_us == 0) {
 		if (peer->told && hf_kick_wanted(&conn))
 			go_on(prelude, i, &conn);
 		return 0;

@@ -36,6 +36,15 @@ int hf_tcp_pulse(int sock, struct hf_tcp_pulse *pulse, struct hf_error *err)
 	return get_info(sock, &info, pulse, err);
 }
 
+/* Where TCP_CORK is off already, this is all that turning it off does (__tcp_sock_set_cork()). */
+void hf_tcp_push(int sock)
+{
+	int corked = 1;
+
+	if (hf_get_int(sock, IPPROTO_TCP, TCP_CORK, &corked) == 0 && !corked)
+		hf_set_int(sock, IPPROTO_TCP, TCP_CORK, 0);
+}
+
 static int get_timestamp(int sock, struct hf_conn *conn)
 {
 	int timestamp = 0;

@@ -2,7 +2,7 @@
 #ifndef HF_SYS_TCP_PEEK_H
 #define HF_SYS_TCP_PEEK_H
 
-/* A live connection's numbers, for a segment in its name (lib/prelude.h). */
+/* A live connection: its numbers, for a segment in its name (lib/prelude.h), and a push. */
 #include <stdint.h>
 
 #include "lib/conn.h"
@@ -24,6 +24,12 @@ struct hf_tcp_pulse {
  */
 int hf_tcp_peek(int sock, struct hf_conn *conn, uint32_t silent_ms, struct hf_tcp_pulse *pulse,
 	struct hf_rtt *rtt, struct hf_error *err);
+
+/*
+ * Sends what is queued and may go. Where a lock had refused it the kernel would try again after a
+ * timer, 200 ms at least.
+ */
+void hf_tcp_push(int sock);
 
 int hf_tcp_pulse(int sock, struct hf_tcp_pulse *pulse, struct hf_error *err);
 

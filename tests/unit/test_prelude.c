@@ -95,7 +95,7 @@ static uint64_t wait_us(uint32_t least, uint32_t smoothed, uint32_t received)
 {
 	const struct hf_rtt rtt = {least, smoothed, received};
 
-	return hf_prelude_wait_us(&rtt);
+	return hf_prelude_wait_us(&rtt, 50000);
 }
 
 static void test_wait(void **state)
@@ -108,7 +108,11 @@ static void test_wait(void **state)
 	assert_int_equal(wait_us(UINT32_MAX, 0, 8000), 10100);
 	assert_int_equal(wait_us(UINT32_MAX, 4000, 8000), 5100);
 	assert_int_equal(wait_us(0, 4000, 0), 5100);
-	assert_true(wait_us(UINT32_MAX - 1, 0, 0) > UINT32_MAX);
+	assert_int_equal(hf_prelude_wait_us(&(struct hf_rtt){40, 0, 0}, 0), 0);
+	/* Within the limit, but for the margin; and not. */
+	assert_int_equal(wait_us(50000, 0, 0), 50000);
+	assert_int_equal(wait_us(50001, 0, 0), 0);
+	assert_int_equal(wait_us(UINT32_MAX - 1, 0, 0), 0);
 }
 
 int main(void)
