@@ -128,7 +128,7 @@ static struct nlmsghdr *begin(struct hf_batch *batch, uint16_t type, uint16_t fl
 	}
 	header = mnl_nlmsg_put_header(batch->data + batch->len);
 	header->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+	header->nlmsg_flags = NLM_F_REQUEST | flags;
 	header->nlmsg_seq = ++batch->last_seq;
 	memcpy(mnl_nlmsg_put_extra_header(header, sizeof(message)), &message, sizeof(message));
 	return header;
@@ -148,7 +148,7 @@ static int add_entry(struct hf_batch *batch, const struct tuple *there, const st
 	uint32_t timeout_s)
 {
 	struct nlmsghdr *header =
-		begin(batch, IPCTNL_MSG_CT_NEW, NLM_F_CREATE | NLM_F_EXCL, there->v4);
+		begin(batch, IPCTNL_MSG_CT_NEW, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, there->v4);
 	struct tuple back = reversed(there);
 
 	if (!header)
@@ -171,13 +171,24 @@ static int add_entry(struct hf_batch *batch, const struct tuple *there, const st
  * finds it. */
 static int keep_entry(struct hf_batch *batch, const struct tuple *tuple, uint32_t timeout_s)
 {
-	struct nlmsghdr *header = begin(batch, IPCTNL_MSG_CT_NEW, 0, tuple->v4);
+	struct nlmsghdr *header = begin(batch, IPCTNL_MSG_CT_NEW, NLM_F_ACK, tuple->v4);
 
 	if (!header)
 		return -ENOMEM;
 	put_tuple(header, CTA_TUPLE_ORIG, tuple);
 	mnl_attr_put_u32(header, CTA_TIMEOUT, htonl(timeout_s));
 	put_protocol(header, false);
+	return end(batch, header);
+}
+
+int hf_conntrack_ask(const struct hf_conn *conn, bool last, struct hf_batch *batch)
+{
+	const struct tuple tuple = make_tuple(conn->family, &conn->local, &conn->peer);
+	struct nlmsghdr *header = begin(batch, IPCTNL_MSG_CT_GET, last ? NLM_F_ACK : 0, tuple.v4);
+
+	if (!header)
+		return -ENOMEM;
+	put_tuple(header, CTA_TUPLE_ORIG, &tuple);
 	return end(batch, header);
 }
 
@@ -275,6 +286,12 @@ void hf_conntrack_clear(struct hf_conntrack *conntrack)
 	memset(conntrack, 0, sizeof(*conntrack));
 }
 
+bool hf_conntrack_concerns(const struct hf_conn *conn)
+{
+	return hf_tcp_row(conn->state, conn->closed)->connected &&
+	       !hf_ip_is_loopback(conn->family, conn->local.ip);
+}
+
 int hf_conntrack_put(const struct hf_conntrack *conntrack, uint32_t i, uint32_t timeout_s,
 	struct hf_batch *batch)
 {
@@ -283,8 +300,7 @@ int hf_conntrack_put(const struct hf_conntrack *conntrack, uint32_t i, uint32_t 
 	const struct hf_alias *alias;
 	int ret;
 
-	if (!hf_tcp_row(conn->state, conn->closed)->connected ||
-		hf_ip_is_loopback(conn->family, conn->local.ip))
+	if (!hf_conntrack_concerns(conn))
 		return 0;
 	alias = find_alias(conntrack, conn);
 	out = outside = make_tuple(conn->family, &conn->local, &conn->peer);
@@ -297,7 +313,18 @@ int hf_conntrack_put(const struct hf_conntrack *conntrack, uint32_t i, uint32_t 
 		outside = reversed(&out);
 		ret = add_entry(batch, &in, &outside, timeout_s);
 	}
-	if (ret == 0)
-		ret = keep_entry(batch, &out, timeout_s);
-	return ret < 0 ? ret : 2;
+	return ret < 0 ? ret : 1;
+}
+
+int hf_conntrack_keep(const struct hf_conntrack *conntrack, uint32_t i, uint32_t timeout_s,
+	struct hf_batch *batch)
+{
+	const struct hf_conn *conn = &conntrack->image->conns[i];
+	const struct tuple out = make_tuple(conn->family, &conn->local, &conn->peer);
+	int ret;
+
+	if (!hf_conntrack_concerns(conn))
+		return 0;
+	ret = keep_entry(batch, &out, timeout_s);
+	return ret < 0 ? ret : 1;
 }

@@ -11,6 +11,7 @@
  * give it the host's address (masquerading): the peer knows no such connection, and resets it. So
  * tracking is told before a packet flows, also of how the addresses are translated.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/image.h"
@@ -23,17 +24,29 @@ struct hf_conntrack {
 	uint32_t n_aliases;
 };
 
+/* True for a connection that stands, and not within its namespace alone. */
+bool hf_conntrack_concerns(const struct hf_conn *conn);
+
 /* 0 or -ENOMEM. */
 int hf_conntrack_init(struct hf_conntrack *conntrack, const struct hf_image *image);
 void hf_conntrack_clear(struct hf_conntrack *conntrack);
 
 /*
- * Adds the messages about connection i to the batch, 0 where it does not concern the host. Each
- * asks for an acknowledgement and has the next number after batch->last_seq. The first makes an
- * entry, for which -EEXIST comes back if there is one; the second lets whichever is there now be
- * kept for timeout_s without a packet. Returns how many, or -ENOMEM.
+ * Adds the message that makes an entry for connection i, kept for timeout_s without a packet; none
+ * where the connection does not concern the host. It asks for an acknowledgement, and has the next
+ * number after batch->last_seq. -EEXIST comes back if there is an entry: hf_conntrack_keep() lets
+ * that be kept for timeout_s. Both return how many messages they added, or -ENOMEM.
  */
 int hf_conntrack_put(const struct hf_conntrack *conntrack, uint32_t i, uint32_t timeout_s,
 	struct hf_batch *batch);
+int hf_conntrack_keep(const struct hf_conntrack *conntrack, uint32_t i, uint32_t timeout_s,
+	struct hf_batch *batch);
+
+/*
+ * Adds the question for the entry of a connection, in either direction, with the next number. It is
+ * answered with IPCTNL_MSG_CT_NEW, or the error -ENOENT; `last` asks for an acknowledgement beside.
+ * Returns 0 or -ENOMEM.
+ */
+int hf_conntrack_ask(const struct hf_conn *conn, bool last, struct hf_batch *batch);
 
 #endif

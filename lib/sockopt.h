@@ -173,6 +173,10 @@ bool hf_sockopt_report_misses(const struct hf_sockopt_report *report, const char
 void hf_sockopt_report_add_missing(
 	struct hf_sockopt_report *report, const char *name, const char *fallback);
 
+/* Adds what `from` says. */
+void hf_sockopt_report_merge(
+	struct hf_sockopt_report *report, const struct hf_sockopt_report *from);
+
 /* One line for a person, "" if everything could be set. A long one is cut. Returns buf. */
 char *hf_sockopt_report_format(
 	char buf[HF_SOCKOPT_REPORT_TEXT], const struct hf_sockopt_report *report);

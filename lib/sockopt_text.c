@@ -96,6 +96,20 @@ void hf_sockopt_report_add_missing(
 	snprintf(report->fallback, sizeof(report->fallback), "%s", fallback);
 }
 
+static void merge(struct hf_sockopt_set *set, const struct hf_sockopt_set *from)
+{
+	for (unsigned int i = 0; i < HF_SOCKOPT_MAX / 64; i++)
+		set->bits[i] |= from->bits[i];
+}
+
+void hf_sockopt_report_merge(struct hf_sockopt_report *report, const struct hf_sockopt_report *from)
+{
+	merge(&report->unknown, &from->unknown);
+	merge(&report->refused, &from->refused);
+	for (unsigned int i = 0; i < from->n_missing; i++)
+		hf_sockopt_report_add_missing(report, from->missing[i], from->fallback);
+}
+
 static void add_set(struct text *text, const struct hf_sockopt_set *set, const char *what)
 {
 	bool any = false;

@@ -10,54 +10,10 @@
 #include "lib/tcp_state.h"
 #include "sys/conntrack.h"
 
-/* The addresses of a connection as they are in packets, IPv4 as IPv4-mapped; without holes. */
-struct tuple {
-	uint8_t local[16], peer[16];
-	uint16_t local_port, peer_port;
-};
-
 struct search {
 	struct hf_image *image;
-	struct tuple *tuples; /* sorted */
-	size_t n;
 	uint32_t room;
 };
-
-static void set_ip(uint8_t to[16], enum hf_family family, const struct hf_endpoint *from)
-{
-	const uint8_t *v4 = hf_endpoint_ipv4(family, from);
-
-	if (!v4) {
-		memcpy(to, from->ip, 16);
-		return;
-	}
-	memset(to, 0, 10);
-	memset(to + 10, 0xff, 2);
-	memcpy(to + 12, v4, 4);
-}
-
-static struct tuple make(
-	enum hf_family family, const struct hf_endpoint *local, const struct hf_endpoint *peer)
-{
-	struct tuple tuple = {.local_port = local->port, .peer_port = peer->port};
-
-	set_ip(tuple.local, family, local);
-	set_ip(tuple.peer, family, peer);
-	return tuple;
-}
-
-static int compare(const void *left, const void *right)
-{
-	return memcmp(left, right, sizeof(struct tuple));
-}
-
-static bool is_ours(const struct search *search, enum hf_family family,
-	const struct hf_endpoint *local, const struct hf_endpoint *peer)
-{
-	const struct tuple tuple = make(family, local, peer);
-
-	return bsearch(&tuple, search->tuples, search->n, sizeof(tuple), compare) != NULL;
-}
 
 static bool is_same(const struct hf_endpoint *one, const struct hf_endpoint *other)
 {
@@ -141,45 +97,26 @@ static int take_outgoing(struct search *search, const struct hf_translation *fou
 	return add(search, &alias);
 }
 
-static int take(const struct hf_translation *found, void *context)
+static bool is_at(const struct hf_endpoint *endpoint, enum hf_family family,
+	const struct hf_endpoint *packets)
 {
-	struct search *search = context;
+	const uint8_t *v4 = hf_endpoint_ipv4(family, endpoint);
 
-	if (is_ours(search, found->family, &found->answer_from, &found->answer_to))
-		return take_incoming(search, found);
-	if (is_ours(search, found->family, &found->from, &found->to))
-		return take_outgoing(search, found);
-	return 0;
+	return endpoint->port == packets->port &&
+	       memcmp(v4 ? v4 : endpoint->ip, packets->ip, v4 ? 4 : 16) == 0;
 }
 
-static void restart(void *context)
+static int take(const struct hf_conn *conn, const struct hf_translation *found, void *context)
 {
-	struct search *search = context;
-
-	search->image->n_aliases = 0;
-}
-
-static void collect_tuples(struct search *search)
-{
-	for (uint32_t i = 0; i < search->image->n_conns; i++) {
-		const struct hf_conn *conn = &search->image->conns[i];
-
-		if (hf_tcp_row(conn->state, conn->closed)->connected)
-			search->tuples[search->n++] = make(conn->family, &conn->local, &conn->peer);
-	}
-	if (search->n)
-		qsort(search->tuples, search->n, sizeof(*search->tuples), compare);
+	if (is_at(&conn->local, conn->family, &found->answer_from) &&
+		is_at(&conn->peer, conn->family, &found->answer_to))
+		return take_incoming(context, found);
+	return take_outgoing(context, found);
 }
 
 int hf_aliases_find(int host, struct hf_image *image, struct hf_error *err)
 {
-	hf_autofree struct tuple *tuples = malloc(((size_t)image->n_conns + 1) * sizeof(*tuples));
-	struct search search = {.image = image, .tuples = tuples};
+	struct search search = {.image = image};
 
-	if (!tuples)
-		return hf_error_sys(err, -ENOMEM, "cannot look for translated connections");
-	collect_tuples(&search);
-	if (search.n == 0)
-		return 0;
-	return hf_conntrack_translations(host, take, restart, &search, err);
+	return hf_conntrack_translations(host, image->conns, image->n_conns, take, &search, err);
 }

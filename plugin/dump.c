@@ -24,7 +24,10 @@
 #include "sys/net_addresses.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
+#include "sys/parallel.h"
 #include "sys/tcp_repair.h"
+
+#define SHARE 256 /* connections, at least, for a thread of its own */
 
 static int no_memory(struct hf_error *err)
 {
@@ -88,6 +91,21 @@ static int lock_with_prelude(struct hf_dump *dump, struct hf_error *err)
 	return hf_net_lock_input(dump->netns, &dump->image, err);
 }
 
+/* The two locks, in the network namespaces of the host and of the container. */
+static int take_locks(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	/* Only after the tasks' death the host's will be needed; but now a failure does no harm. */
+	if (from == 0 && dump->host >= 0)
+		ret = hf_net_lock_host(
+			dump->host, &dump->image, "checkpoint", dump->config.lock_timeout_s, err);
+	if (ret >= 0 && to == 2)
+		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
+	return ret < 0 ? ret : 0;
+}
+
 static int lock(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
@@ -99,26 +117,60 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	if (dump->config.prelude && hf_prelude_needed(&dump->image))
 		ret = lock_with_prelude(dump, err);
 	else
-		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
-	if (ret >= 0)
-		ret = hf_net_lock_barrier(err);
+		ret = hf_parallel(2, 1, take_locks, dump, err);
 	dump->lock_us = hf_now_us() - start;
 	return ret;
 }
 
-/*
- * Only after the tasks' death it will be needed; but now a failure does no harm. Not before the
- * connections were read: it would hold what peers are told until then.
- */
+/* After a prelude: not before the connections were read, since it would hold what peers are told
+ * until then. */
 static int lock_host(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
-	int ret = dump->host < 0 ? 0
-				 : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
-					   dump->config.lock_timeout_s, err);
+	int ret = take_locks(dump, 0, 1, err);
 
 	dump->lock_us += hf_now_us() - start;
-	return ret < 0 ? ret : 0;
+	return ret;
+}
+
+static int name_conn(const struct hf_conn *conn, int ret, struct hf_error *err)
+{
+	char text[HF_CONN_TEXT];
+
+	hf_conn_format(text, conn);
+	return hf_error_context(err, ret, "%s", text);
+}
+
+/* Nothing of the sockets changes by it. */
+static int read_options(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_sock_options_reader reader = {0};
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		struct hf_conn *conn = &dump->image.conns[i];
+
+		ret = hf_sock_options_read(dump->socks[i], &reader, conn, err);
+		if (ret < 0)
+			name_conn(conn, ret, err);
+	}
+	return ret;
+}
+
+/* The options do not move while packets that have passed the hooks before the lock are waited for.
+ */
+static int read_all_options(struct hf_dump *dump, struct hf_error *err)
+{
+	struct hf_background barrier;
+	uint64_t start = hf_now_us();
+	int ret, passed;
+
+	hf_background_start(&barrier, hf_net_lock_barrier);
+	ret = hf_parallel(dump->image.n_conns, SHARE, read_options, dump, err);
+	passed = hf_background_end(&barrier, ret < 0 ? NULL : err);
+	dump->read_us += hf_now_us() - start;
+	return ret < 0 ? ret : passed;
 }
 
 /* Reads a socket and writes it. What is no connection is not needed after that. */
@@ -133,8 +185,6 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 		hf_prelude_check(&dump->prelude, i, conn);
 		hf_wake_note(&dump->peers[i], conn);
 	}
-	if (ret == 0)
-		ret = hf_sock_options_read(dump->socks[i], &dump->options, conn, err);
 	if (ret == 0)
 		ret = hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
 	if (ret == 0 && !row->connected) {
@@ -151,12 +201,8 @@ static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, str
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
 		ret = save_one(dump, i, writer, &queues, err);
-		if (ret < 0) {
-			char text[HF_CONN_TEXT];
-
-			hf_conn_format(text, &dump->image.conns[i]);
-			ret = hf_error_context(err, ret, "%s", text);
-		}
+		if (ret < 0)
+			name_conn(&dump->image.conns[i], ret, err);
 	}
 	dump->image.queue_bytes = writer->queue_bytes;
 	hf_queues_clear(&queues);
@@ -191,7 +237,7 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	if (ret == 0)
 		ret = hf_image_write_end(&writer, err);
 	finished = hf_image_file_finish(file, ret == 0 ? err : NULL);
-	dump->read_us = hf_now_us() - start;
+	dump->read_us += hf_now_us() - start;
 	return ret < 0 ? ret : finished;
 }
 
@@ -283,10 +329,12 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = start_guardian(dump, err);
 	if (ret == 0 && anything)
 		ret = lock(dump, err);
+	if (ret == 0 && anything)
+		ret = read_all_options(dump, err);
 	if (ret == 0)
 		ret = write_image(dump, err);
 	hf_prelude_end(&dump->prelude);
-	if (ret == 0 && anything)
+	if (ret == 0 && dump->page && dump->page->paused)
 		ret = lock_host(dump, err);
 	dump->frozen_us = hf_now_us() - start;
 	if (ret < 0)

@@ -19,7 +19,6 @@
 #include "plugin/drain.h"
 #include "plugin/guardian.h"
 #include "plugin/prelude.h"
-#include "sys/sock_options.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
 
@@ -31,7 +30,6 @@ struct hf_dump {
 	int host; /* network namespace of CRIU itself; -1: that is `netns` */
 	int image_dir;
 	struct hf_orphans orphans;
-	struct hf_sock_options_reader options;
 	struct hf_guardian guardian;
 	struct hf_guardian_page *page;
 	struct hf_conn *peers; /* shared with the guardian; one a record, see struct hf_guarded */
@@ -40,8 +38,8 @@ struct hf_dump {
 	bool locked;
 	bool has_image;
 	struct hf_config config;
-	uint64_t lock_us;   /* rules and barrier */
-	uint64_t read_us;   /* reading and writing */
+	uint64_t lock_us;   /* the rules */
+	uint64_t read_us;   /* reading, the barrier with it, and writing */
 	uint64_t frozen_us; /* all of hf_dump() */
 };
 

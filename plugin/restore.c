@@ -11,6 +11,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
+#include "plugin/rebuild.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
 #include "sys/conntrack.h"
@@ -18,6 +19,7 @@
 #include "sys/net_lock.h"
 #include "sys/netns.h"
 #include "sys/netns_list.h"
+#include "sys/parallel.h"
 #include "sys/pidfd.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
@@ -25,6 +27,7 @@
 
 #define LIVE_ATTEMPTS   100 /* of 10 ms */
 #define UNLOCK_ATTEMPTS 4
+#define SHARE           256 /* connections, at least, for a thread of its own */
 
 static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 {
@@ -138,41 +141,62 @@ struct target {
 	struct hf_guardian_page *page;
 	int *socks;   /* -1: left alone */
 	bool *closed; /* could not be had here */
-	struct hf_queues queues;
 	struct hf_raw raw;
-	struct hf_tcp_tools tools;
 };
 
-static int get_socket(const struct target *target, const struct hf_conn *conn, struct hf_error *err)
+/* `pidfds` has one a task, opened when needed. */
+static int get_socket(
+	const struct target *target, const struct hf_conn *conn, int *pidfds, struct hf_error *err)
 {
 	const struct hf_holder *holder = &conn->holders[0];
 	const struct hf_task *task = hf_tree_find(&target->tree, holder);
-	hf_autoclose int pidfd = -1;
+	int *pidfd;
 
 	if (!task)
 		return hf_error_set(err, -ESRCH, "the tree has no task with pid %u",
 			holder->pid[holder->levels - 1]);
-	pidfd = hf_pidfd_open(task->pid, err);
-	return pidfd < 0 ? pidfd : hf_pidfd_getfd(pidfd, (int)holder->fd, err);
+	pidfd = &pidfds[task - target->tree.tasks];
+	if (*pidfd < 0)
+		*pidfd = hf_pidfd_open(task->pid, err);
+	return *pidfd < 0 ? *pidfd : hf_pidfd_getfd(*pidfd, (int)holder->fd, err);
 }
 
-static int get_sockets(struct target *target, struct hf_error *err)
+static int get_all(struct target *target, int *pidfds, struct hf_error *err)
 {
 	const struct hf_image *image = &target->restore->image;
 
-	target->socks = malloc(((size_t)image->n_conns + 1) * sizeof(*target->socks));
-	target->closed = calloc((size_t)image->n_conns + 1, sizeof(*target->closed));
-	/* In any case: what is in it will be closed. */
-	for (uint32_t i = 0; target->socks && i < image->n_conns; i++)
-		target->socks[i] = -1;
-	if (!target->socks || !target->closed)
-		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
 	for (uint32_t i = 0; i < image->n_conns; i++) {
-		target->socks[i] = get_socket(target, &image->conns[i], err);
+		target->socks[i] = get_socket(target, &image->conns[i], pidfds, err);
 		if (target->socks[i] < 0)
 			return hf_error_context(err, target->socks[i], "record %u", i + 1);
 	}
 	return 0;
+}
+
+static int *no_fds(size_t n)
+{
+	int *fds = malloc((n + 1) * sizeof(*fds));
+
+	for (size_t i = 0; fds && i < n; i++)
+		fds[i] = -1;
+	return fds;
+}
+
+static int get_sockets(struct target *target, struct hf_error *err)
+{
+	uint32_t n = target->restore->image.n_conns;
+	hf_autofree int *pidfds = no_fds(target->tree.n);
+	int ret;
+
+	/* In any case: what is in it will be closed. */
+	target->socks = no_fds(n);
+	target->closed = calloc((size_t)n + 1, sizeof(*target->closed));
+	if (!target->socks || !target->closed || !pidfds)
+		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
+	ret = get_all(target, pidfds, err);
+	for (size_t i = 0; i < target->tree.n; i++)
+		hf_close_fd(&pidfds[i]);
+	return ret;
 }
 
 static int start_guardian(struct target *target, struct hf_error *err)
@@ -190,66 +214,13 @@ static int start_guardian(struct target *target, struct hf_error *err)
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
 
-/* One that cannot be had here is closed, or fails the restore. */
-static int give_up(struct target *target, uint32_t i, int ret, struct hf_error *err)
-{
-	struct hf_restore *restore = target->restore;
-	const struct hf_error why = *err;
-	char text[HF_CONN_TEXT];
-
-	if (restore->config.on_unreachable == HF_UNREACHABLE_ABORT)
-		return hf_error_set(err, ret,
-			"%s; give the container its old address, or set on-unreachable = close",
-			why.text);
-	ret = hf_tcp_abandon(target->socks[i], restore->image.conns[i].reuseaddr, err);
-	if (ret < 0)
-		return ret;
-	hf_close_fd(&target->socks[i]);
-	target->socks[i] = -1;
-	target->closed[i] = true;
-	if (restore->n_closed++ < HF_CLOSED_NAMED)
-		snprintf(restore->closed[restore->n_closed - 1], HF_CONN_TEXT, "%s",
-			hf_conn_format(text, &restore->image.conns[i]));
-	return 0;
-}
-
-static int rebuild_one(struct target *target, uint32_t i, struct hf_error *err)
-{
-	const struct hf_conn *conn = &target->restore->image.conns[i];
-	int file = target->restore->file, sock = target->socks[i];
-	int ret;
-
-	ret = hf_queues_make_room(&target->queues, conn->recv.len, conn->send.len);
-	if (ret < 0)
-		return hf_error_sys(err, ret, "cannot hold the queues");
-	ret = hf_image_file_at(file, conn->data_offset, target->queues.recv, conn->recv.len, err);
-	if (ret == 0)
-		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len,
-			target->queues.send, conn->send.len, err);
-	if (ret == 0)
-		ret = hf_tcp_rebuild(
-			sock, conn, target->queues.recv, target->queues.send, &target->tools, err);
-	if (hf_unreachable(ret))
-		ret = give_up(target, i, ret, err);
-	if (ret == 1) {
-		/* Left alone, so not to be resumed. */
-		target->restore->n_kept += hf_tcp_row(conn->state, conn->closed)->connected;
-		hf_close_fd(&target->socks[i]);
-		target->socks[i] = -1;
-	}
-	return ret < 0 ? ret : 0;
-}
-
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
+	const struct hf_rebuild rebuild = {
+		target->restore, target->netns, target->socks, target->closed};
 	uint64_t start = hf_now_us();
-	int ret = 0;
+	int ret = hf_rebuild(&rebuild, err);
 
-	for (uint32_t i = 0; i < target->restore->image.n_conns && ret == 0; i++) {
-		ret = rebuild_one(target, i, err);
-		if (ret < 0)
-			hf_error_context(err, ret, "record %u", i + 1);
-	}
 	target->restore->rebuild_us = hf_now_us() - start;
 	return ret;
 }
@@ -291,15 +262,14 @@ static void tell_unreachable(struct target *target)
 			hf_unreachable_tell(&target->raw, &image->conns[i]);
 }
 
-/* After the unlock: an error here concerns one connection, and the others go on. */
-static int resume_all(struct target *target, struct hf_error *err)
+/* An error here concerns one connection, and the others go on. */
+static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
-	const struct hf_image *image = &target->restore->image;
-	uint64_t start = hf_now_us();
+	const struct target *target = context;
 	int first = 0;
 
-	for (uint32_t i = 0; i < image->n_conns; i++) {
-		const struct hf_conn *conn = &image->conns[i];
+	for (uint32_t i = from; i < to; i++) {
+		const struct hf_conn *conn = &target->restore->image.conns[i];
 		int ret = 0;
 
 		/* One for each: restore_tree() made them. */
@@ -313,8 +283,17 @@ static int resume_all(struct target *target, struct hf_error *err)
 				err, ret, "connection %s", hf_conn_format(text, conn));
 		}
 	}
-	target->restore->resume_us = hf_now_us() - start;
 	return first;
+}
+
+/* After the unlock. */
+static int resume_all(struct target *target, struct hf_error *err)
+{
+	uint64_t start = hf_now_us();
+	int ret = hf_parallel(target->restore->image.n_conns, SHARE, resume_some, target, err);
+
+	target->restore->resume_us = hf_now_us() - start;
+	return ret;
 }
 
 static int try_unlock(const struct target *target, struct hf_error *err)
@@ -353,7 +332,6 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	if (target->netns < 0)
 		return target->netns;
 	target->raw = HF_RAW_INIT(target->netns);
-	target->tools = (struct hf_tcp_tools){&target->raw, &restore->options};
 	ret = hf_sock_options_writer_init(&restore->options, target->netns, err);
 	if (ret < 0)
 		return ret;
@@ -416,7 +394,6 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	hf_raw_close(&target.raw);
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);
-	hf_queues_clear(&target.queues);
 	hf_guardian_page_free(target.page);
 	return ret;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <linux/netlink.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,8 +18,28 @@
 #include "sys/netlink.h"
 #include "sys/processes.h"
 
-#define ATTEMPTS 4
-#define NO_ERROR 1 /* of apply() */
+#define ATTEMPTS  4
+#define KEPT_OPEN 8
+#define NO_ERROR  1 /* of apply() */
+
+/*
+ * Closing the socket waits until the kernel has freed what was removed through it, a grace period
+ * of RCU (nft_rcv_nl_event()): 10 to 20 ms each time, in which the container would stand still. So
+ * the last few stay open, until the process ends.
+ */
+static void close_later(int sock)
+{
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	static int open_socks[KEPT_OPEN] = {[0 ... KEPT_OPEN - 1] = -1};
+	static unsigned int next;
+	int old;
+
+	pthread_mutex_lock(&mutex);
+	old = open_socks[next % KEPT_OPEN];
+	open_socks[next++ % KEPT_OPEN] = sock;
+	pthread_mutex_unlock(&mutex);
+	hf_close_fd(&old);
+}
 
 /*
  * Applies a batch. Where the kernel's answer was lost (ENOBUFS) the batch is sent again: a table is
@@ -27,21 +48,25 @@
  */
 static int apply(int netns, const struct hf_batch *batch, int already, struct hf_error *err)
 {
-	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
+	int sock = hf_netlink_open(netns, NETLINK_NETFILTER, err);
 	bool lost = false;
-	int ret = sock;
+	int ret = -ENOBUFS;
 
-	for (int attempt = 0; sock >= 0 && attempt < ATTEMPTS; attempt++) {
+	if (sock < 0)
+		return sock;
+	for (int attempt = 0; attempt < ATTEMPTS && ret != 0 && ret != already; attempt++) {
+		if (attempt > 0)
+			usleep(500u << attempt);
 		ret = hf_netlink_batch(sock, batch);
-		if (ret == already)
-			return lost ? 0 : 1;
 		lost = lost || ret == -ENOBUFS;
-		if (ret == 0 || !lost)
+		if (!lost)
 			break;
-		usleep(1000u << attempt);
 	}
-	if (ret >= 0 || sock < 0)
-		return ret;
+	close_later(sock);
+	if (ret == already)
+		return lost ? 0 : 1;
+	if (ret == 0)
+		return 0;
 	return lost ? hf_error_set(err, -ENOBUFS,
 			      "nftables' answers got lost, its rules may be there or not")
 		    : hf_error_sys(err, ret, "nftables refused the lock's rules");

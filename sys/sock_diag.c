@@ -28,6 +28,18 @@ static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *
 	to->scope_id = family == AF_INET6 && hf_endpoint_is_link_local(to) ? id->idiag_if : 0;
 }
 
+static bool is_tls(const struct nlattr *info)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(
+		attr, info) if (mnl_attr_get_type(attr) == INET_ULP_INFO_NAME &&
+				mnl_attr_get_payload_len(attr) ==
+					sizeof("tls")) return memcmp(mnl_attr_get_payload(attr),
+		"tls", sizeof("tls")) == 0;
+	return false;
+}
+
 static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *attr)
 {
 	if (mnl_attr_get_payload_len(attr) < 1)
@@ -36,6 +48,8 @@ static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *att
 		sock->v6only = mnl_attr_get_u8(attr);
 	if (mnl_attr_get_type(attr) == INET_DIAG_MD5SIG)
 		sock->md5 = true;
+	if (mnl_attr_get_type(attr) == INET_DIAG_ULP_INFO)
+		sock->tls = is_tls(attr);
 	if (mnl_attr_get_type(attr) == INET_DIAG_SHUTDOWN)
 		sock->shutdown = mnl_attr_get_u8(attr) & (HF_SHUTDOWN_RECV | HF_SHUTDOWN_SEND);
 }
@@ -97,7 +111,7 @@ static int list_family(int sock, uint8_t family, struct hf_diag *diag, struct hf
 	request->sdiag_family = family;
 	request->sdiag_protocol = IPPROTO_TCP;
 	request->idiag_states = ~0u;
-	request->idiag_ext = 1 << (INET_DIAG_INFO - 1); /* with it come the keys of TCP-MD5 */
+	request->idiag_ext = 1 << (INET_DIAG_INFO - 1); /* with it come keys and ULP */
 	return hf_netlink_dump(sock, header, take, restart, &listing, err);
 }
 

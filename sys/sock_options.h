@@ -6,7 +6,8 @@
  * The options of a TCP socket out of the kernel and into it again: those which lib/sockopt.h calls
  * holdfast's own. What CRIU carries is left alone.
  *
- * Dump: one zeroed struct hf_sock_options_reader for all sockets; hf_sock_options_read() for each.
+ * Dump: one zeroed struct hf_sock_options_reader for each thread; hf_sock_options_read() for each
+ * socket.
  *
  * Restore of a connection, whose socket is as CRIU's tcp-close left it, with one struct
  * hf_sock_options_writer for all sockets:
@@ -34,7 +35,7 @@ struct hf_sock_options_reader {
 
 /*
  * Reads the options of a socket into conn->options, which must be empty; conn->family, state and
- * closed are already there, from hf_tcp_read(). Nothing of the socket changes. The caller frees
+ * closed are already there, from hf_tcp_identify(). Nothing of the socket changes. The caller frees
  * with hf_conn_clear().
  *
  * Cost: one getsockopt() for each row of the table that applies, of 0.4 us each where it was

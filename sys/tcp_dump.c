@@ -102,6 +102,32 @@ static int refuse_state(const struct hf_conn *conn, struct hf_error *err)
 		hf_conn_format(text, conn), hf_tcp_state_name(conn->state));
 }
 
+static int refuse_tls(const struct hf_conn *conn, struct hf_error *err)
+{
+	return refuse(conn,
+		"uses kernel TLS, which holdfast cannot save: close it, or turn kernel TLS off in "
+		"the program",
+		err);
+}
+
+int hf_tcp_identify_known(
+	int sock, const struct hf_diag_socket *known, struct hf_conn *conn, struct hf_error *err)
+{
+	int reuse = 0;
+	int ret = hf_get_int(sock, SOL_SOCKET, SO_REUSEADDR, &reuse);
+
+	if (ret < 0)
+		return hf_error_sys(err, ret, "cannot look at a TCP socket");
+	conn->family = known->family;
+	conn->state = known->state;
+	conn->local = known->local;
+	conn->peer = known->peer;
+	conn->reuseaddr = reuse != 0;
+	if (known->tls)
+		return refuse_tls(conn, err);
+	return hf_tcp_row(conn->state, conn->closed) ? HF_TCP_SOCKET : refuse_state(conn, err);
+}
+
 int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err)
 {
 	int domain = 0, type = 0, protocol = 0, reuse = 0, ret;
@@ -136,10 +162,7 @@ int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err)
 					 err);
 	get_ulp(sock, ulp);
 	if (strcmp(ulp, "tls") == 0)
-		return refuse(conn,
-			"uses kernel TLS, which holdfast cannot save: close it, or turn "
-			"kernel TLS off in the program",
-			err);
+		return refuse_tls(conn, err);
 	if (!hf_tcp_row(conn->state, conn->closed))
 		return refuse_state(conn, err);
 	return HF_TCP_SOCKET;

@@ -15,6 +15,7 @@
 #include "lib/conn.h"
 #include "lib/error.h"
 #include "sys/raw_socket.h"
+#include "sys/sock_diag.h"
 #include "sys/sock_options.h"
 
 /* What hf_tcp_identify() found. */
@@ -47,6 +48,11 @@ struct hf_queues {
  * holdfast cannot save (a state it does not support, MPTCP, kernel TLS); or another negative errno.
  */
 int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err);
+
+/* The same for a socket in any state but CLOSE, of which sock_diag has told already: with one call
+ * instead of nine. */
+int hf_tcp_identify_known(
+	int sock, const struct hf_diag_socket *known, struct hf_conn *conn, struct hf_error *err);
 
 /*
  * Reads everything else of an identified socket, but its options, into *conn, and the queues' bytes

@@ -88,8 +88,13 @@ static void do_all(struct hf_steps *steps, const struct hf_tcp_row *row, const u
 		set_mark(steps, mark);
 }
 
-/* 1 if the socket already is this connection, 0 if it is closed, else a negative errno. */
-static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
+static int not_ours(struct hf_error *err)
+{
+	return hf_error_set(err, -EBADFD,
+		"the socket is not the closed TCP socket that CRIU's tcp-close leaves");
+}
+
+static int compare(int sock, const struct hf_conn *conn, struct hf_error *err)
 {
 	struct hf_conn now = {0};
 	int ret = hf_tcp_identify(sock, &now, err);
@@ -97,14 +102,25 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 	if (ret < 0)
 		return ret;
 	if (ret == HF_TCP_NONE || now.family != conn->family || now.state == HF_TCP_LISTEN)
-		return hf_error_set(err, -EBADFD,
-			"the socket is not the closed TCP socket that CRIU's tcp-close leaves");
-	if (now.state == HF_TCP_CLOSE)
-		return 0;
+		return not_ours(err);
 	if (now.local.port != conn->local.port || memcmp(now.local.ip, conn->local.ip, 16) != 0 ||
 		now.peer.port != conn->peer.port || memcmp(now.peer.ip, conn->peer.ip, 16) != 0)
 		return hf_error_set(err, -EBADFD, "the socket is another connection");
 	return 1;
+}
+
+/* 1 if the socket already is this connection, 0 if it is closed, else a negative errno. */
+static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
+{
+	uint8_t state = 0; /* the first field of struct tcp_info */
+	socklen_t len = sizeof(state);
+	int domain = 0;
+
+	if (getsockopt(sock, IPPROTO_TCP, TCP_INFO, &state, &len) < 0 ||
+		hf_get_int(sock, SOL_SOCKET, SO_DOMAIN, &domain) < 0 ||
+		domain != (conn->family == HF_FAMILY_IPV4 ? AF_INET : AF_INET6))
+		return not_ours(err);
+	return state == HF_TCP_CLOSE ? 0 : compare(sock, conn, err);
 }
 
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,

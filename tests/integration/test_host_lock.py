@@ -250,7 +250,7 @@ def the_hosts() -> list[dict[str, Any]]:
 def test_it_expires(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode) -> None:
     """The elements go by themselves; the tables with the next checkpoint, or when asked."""
     conf = tmp_path / "holdfast.conf"
-    conf.write_text("lock-timeout = 1\n")
+    conf.write_text("lock-timeout = 3\n")
     with (
         make_server("criu-external", bridged, tmp_path / "one", holdfast_mode) as server,
         Peer(bridged.remote, bridged.targets(), ["echo"], patience=20) as peer,
@@ -259,7 +259,7 @@ def test_it_expires(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode) -> No
             server.env = {"HOLDFAST_CONF": str(conf)}
             server.checkpoint().check()
             (lock,) = the_hosts()
-            assert (lock["situation"], lock["expires_in"]) == ("waiting", 0)
+            assert lock["situation"] == "waiting" and lock["expires_in"] <= 2
             proc.wait_for(lambda: the_hosts()[0]["situation"] == "expired", "the end of the lock")
             assert [lock["connections"] for lock in the_hosts()] == [0]
             assert len(checks.holdfast_tables(HOST)) == 2
@@ -277,7 +277,7 @@ def test_it_expires(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode) -> No
 def test_the_next_run_removes_it(tmp_path: Path, bridged: Bridged, holdfast_mode: Mode) -> None:
     """Another container's checkpoint, while the first is never restored."""
     conf = tmp_path / "holdfast.conf"
-    conf.write_text("lock-timeout = 1\n")
+    conf.write_text("lock-timeout = 3\n")
     with (
         make_server("criu-external", bridged, tmp_path / "one", holdfast_mode) as first,
         AgentTask(bridged.sibling, tmp_path / "two", holdfast_mode) as second,

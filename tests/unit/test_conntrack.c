@@ -51,8 +51,10 @@ static void tell(const struct sample *sample, struct told *told)
 	memset(told, 0, sizeof(*told));
 	told->batch.last_seq = 6;
 	assert_int_equal(hf_conntrack_init(&conntrack, &sample->image), 0);
-	assert_int_equal(hf_conntrack_put(&conntrack, 0, TIMEOUT, &told->batch), 2);
+	assert_int_equal(hf_conntrack_put(&conntrack, 0, TIMEOUT, &told->batch), 1);
 	assert_int_equal(hf_conntrack_put(&conntrack, 1, TIMEOUT, &told->batch), 0);
+	assert_int_equal(hf_conntrack_keep(&conntrack, 0, TIMEOUT, &told->batch), 1);
+	assert_int_equal(hf_conntrack_keep(&conntrack, 1, TIMEOUT, &told->batch), 0);
 	hf_conntrack_clear(&conntrack);
 	left = (int)told->batch.len;
 	told->add = (const struct nlmsghdr *)told->batch.data;
@@ -132,6 +134,31 @@ static void assert_untranslated(const struct told *told)
 {
 	assert_becomes(told->add, CTA_NAT_SRC, NULL);
 	assert_becomes(told->add, CTA_NAT_DST, NULL);
+}
+
+static void test_ask(void **state)
+{
+	struct hf_batch batch = {.last_seq = 6};
+	const struct nlmsghdr *first, *second;
+	struct sample sample;
+	int left;
+
+	(void)state;
+	make(&sample);
+	assert_int_equal(hf_conntrack_ask(&sample.conns[0], false, &batch), 0);
+	assert_int_equal(hf_conntrack_ask(&sample.conns[0], true, &batch), 0);
+	left = (int)batch.len;
+	first = (const struct nlmsghdr *)batch.data;
+	second = mnl_nlmsg_next(first, &left);
+	assert_true(mnl_nlmsg_ok(second, left));
+	assert_int_equal(first->nlmsg_type, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET);
+	assert_int_equal(first->nlmsg_flags, NLM_F_REQUEST);
+	assert_int_equal(second->nlmsg_flags, NLM_F_REQUEST | NLM_F_ACK);
+	assert_int_equal(first->nlmsg_seq, 7);
+	assert_int_equal(second->nlmsg_seq, 8);
+	assert_int_equal(batch.last_seq, 8);
+	assert_tuple(first, CTA_TUPLE_ORIG, unit_v4(1, 80), unit_v4(2, 40000), true);
+	hf_batch_clear(&batch);
 }
 
 static void test_plain(void **state)
@@ -297,6 +324,7 @@ static void test_loopback(void **state)
 	sample.conns[0].local = (struct hf_endpoint){.ip = {127, 0, 0, 1}, .port = 80};
 	assert_int_equal(hf_conntrack_init(&conntrack, &sample.image), 0);
 	assert_int_equal(hf_conntrack_put(&conntrack, 0, TIMEOUT, &batch), 0);
+	assert_int_equal(hf_conntrack_keep(&conntrack, 0, TIMEOUT, &batch), 0);
 	assert_int_equal(batch.len, 0);
 	hf_conntrack_clear(&conntrack);
 	hf_batch_clear(&batch);
@@ -306,6 +334,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_ask),
 		cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_published),
 		cmocka_unit_test(test_published_mapped),

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "plugin/rebuild.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/tcp_state.h"
+#include "plugin/unreachable.h"
+#include "sys/image_file.h"
+#include "sys/parallel.h"
+#include "sys/tcp_repair.h"
+
+#define SHARE 128 /* connections, at least, for a thread of its own */
+
+/* What a thread has for itself; it adds its results to the restore's in the end. */
+struct worker {
+	const struct hf_rebuild *rebuild;
+	struct hf_queues queues;
+	struct hf_raw raw;
+	struct hf_sock_options_writer options;
+	struct hf_tcp_tools tools;
+	uint32_t n_kept;
+};
+
+static pthread_mutex_t results = PTHREAD_MUTEX_INITIALIZER;
+
+static void name_closed(struct hf_restore *restore, const struct hf_conn *conn)
+{
+	pthread_mutex_lock(&results);
+	if (restore->n_closed++ < HF_CLOSED_NAMED)
+		hf_conn_format(restore->closed[restore->n_closed - 1], conn);
+	pthread_mutex_unlock(&results);
+}
+
+static void forget(int *sock)
+{
+	hf_close_fd(sock);
+	*sock = -1;
+}
+
+/* One that cannot be had here is closed, or fails the restore. */
+static int give_up(const struct worker *worker, uint32_t i, int ret, struct hf_error *err)
+{
+	const struct hf_rebuild *rebuild = worker->rebuild;
+	struct hf_restore *restore = rebuild->restore;
+	const struct hf_error why = *err;
+
+	if (restore->config.on_unreachable == HF_UNREACHABLE_ABORT)
+		return hf_error_set(err, ret,
+			"%s; give the container its old address, or set on-unreachable = close",
+			why.text);
+	ret = hf_tcp_abandon(rebuild->socks[i], restore->image.conns[i].reuseaddr, err);
+	if (ret < 0)
+		return ret;
+	forget(&rebuild->socks[i]);
+	rebuild->closed[i] = true;
+	name_closed(restore, &restore->image.conns[i]);
+	return 0;
+}
+
+static int rebuild_one(struct worker *worker, uint32_t i, struct hf_error *err)
+{
+	const struct hf_rebuild *rebuild = worker->rebuild;
+	const struct hf_conn *conn = &rebuild->restore->image.conns[i];
+	struct hf_queues *queues = &worker->queues;
+	int file = rebuild->restore->file;
+	int ret;
+
+	ret = hf_queues_make_room(queues, conn->recv.len, conn->send.len);
+	if (ret < 0)
+		return hf_error_sys(err, ret, "cannot hold the queues");
+	ret = hf_image_file_at(file, conn->data_offset, queues->recv, conn->recv.len, err);
+	if (ret == 0)
+		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len, queues->send,
+			conn->send.len, err);
+	if (ret == 0)
+		ret = hf_tcp_rebuild(
+			rebuild->socks[i], conn, queues->recv, queues->send, &worker->tools, err);
+	if (hf_unreachable(ret))
+		ret = give_up(worker, i, ret, err);
+	if (ret == 1) {
+		/* Left alone, so not to be resumed. */
+		worker->n_kept += hf_tcp_row(conn->state, conn->closed)->connected;
+		forget(&rebuild->socks[i]);
+	}
+	return ret < 0 ? ret : 0;
+}
+
+/* To build the others takes segments from a peer that is made up, which two of them may share. */
+static bool is_plain(const struct hf_conn *conn)
+{
+	return conn->state == HF_TCP_ESTABLISHED && !conn->urgent.present;
+}
+
+static int rebuild_some(const struct hf_rebuild *rebuild, uint32_t from, uint32_t to, bool plain,
+	struct hf_error *err)
+{
+	struct hf_restore *restore = rebuild->restore;
+	struct worker worker = {.rebuild = rebuild,
+		.raw = HF_RAW_INIT(rebuild->netns),
+		.options = restore->options,
+		.tools = {&worker.raw, &worker.options}};
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		if (is_plain(&restore->image.conns[i]) != plain)
+			continue;
+		ret = rebuild_one(&worker, i, err);
+		if (ret < 0)
+			hf_error_context(err, ret, "record %u", i + 1);
+	}
+	hf_raw_close(&worker.raw);
+	hf_queues_clear(&worker.queues);
+	pthread_mutex_lock(&results);
+	hf_sockopt_report_merge(&restore->options.report, &worker.options.report);
+	restore->n_kept += worker.n_kept;
+	pthread_mutex_unlock(&results);
+	return ret;
+}
+
+static int rebuild_plain(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	return rebuild_some(context, from, to, true, err);
+}
+
+int hf_rebuild(const struct hf_rebuild *rebuild, struct hf_error *err)
+{
+	uint32_t n = rebuild->restore->image.n_conns;
+	/* Nothing of it changes: only what it points at does. */
+	int ret = hf_parallel(n, SHARE, rebuild_plain, (void *)(uintptr_t)rebuild, err);
+
+	return ret < 0 ? ret : rebuild_some(rebuild, 0, n, false, err);
+}
