@@ -54,9 +54,9 @@ struct hf_rtt {
 };
 
 /*
- * How long to wait until what such a peer had under way is here, in microseconds, at most the limit;
- * 0 where its round trip is longer than that. The least time counts: others may have the peer's
- * delayed acknowledgements in them.
+ * How long to wait until what such a peer had under way is here, in microseconds, at most the
+ * limit; 0 where its round trip is longer than that. The least time counts: others may have the
+ * peer's delayed acknowledgements in them.
  */
 uint64_t hf_prelude_wait_us(const struct hf_rtt *rtt, uint64_t limit_us);
 
