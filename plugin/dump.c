@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -241,31 +240,12 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : finished;
 }
 
-/* NULL where it fails. */
-static void *share(size_t size, struct hf_error *err)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (memory != MAP_FAILED)
-		return memory;
-	hf_error_sys(err, -errno, "cannot share memory with the guardian");
-	return NULL;
-}
-
-static size_t peers_size(const struct hf_dump *dump)
-{
-	return dump->image.n_conns * sizeof(*dump->peers);
-}
-
 /* What the guardian needs to know of what is read after it was started. */
 static int share_all(struct hf_dump *dump, struct hf_error *err)
 {
 	int ret = hf_guardian_page_new(&dump->page, err);
 
-	if (ret < 0)
-		return ret;
-	dump->peers = share(peers_size(dump), err);
-	return dump->peers ? 0 : -ENOMEM;
+	return ret < 0 ? ret : hf_guardian_peers_new(&dump->peers, dump->image.n_conns, err);
 }
 
 static int start_guardian(struct hf_dump *dump, struct hf_error *err)
@@ -361,8 +341,7 @@ static void free_all(struct hf_dump *dump)
 	dump->netns = dump->host = -1;
 	hf_guardian_page_free(dump->page);
 	dump->page = NULL;
-	if (dump->peers)
-		munmap(dump->peers, peers_size(dump));
+	hf_guardian_peers_free(dump->peers, dump->image.n_conns);
 	dump->peers = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);

@@ -77,6 +77,10 @@ int hf_guardian_start(
 int hf_guardian_page_new(struct hf_guardian_page **page, struct hf_error *err);
 void hf_guardian_page_free(struct hf_guardian_page *page);
 
+/* The same for what is to be known of n peers. */
+int hf_guardian_peers_new(struct hf_conn **peers, uint32_t n, struct hf_error *err);
+void hf_guardian_peers_free(struct hf_conn *peers, uint32_t n);
+
 /* The dump is complete, as the page says: its sockets are out of repair mode, with the lock on. It
  * looks at the tasks from now on. -EPIPE if there is no guardian any more. */
 int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err);
