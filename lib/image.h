@@ -9,7 +9,9 @@
  * Nothing here knows files: bytes go out and come in through a function of the caller.
  *
  * Writing: hf_image_write_header(), then hf_image_write_conn() for as many sockets as the header
- * says, then hf_image_write_end(). The first error ends it; the output is then worthless.
+ * says, then hf_image_write_end(). The first error ends it; the output is then worthless. Where the
+ * queues are not in memory: hf_image_write_record() and then their bytes, in any pieces, by
+ * hf_image_write_bytes() or hf_image_count_bytes().
  *
  * Reading: hf_image_read() reads a whole image, checks everything and keeps all but the queues'
  * bytes, whose place is in each conn's data_offset. What it returns is safe to act on.
@@ -76,6 +78,7 @@ struct hf_image_writer {
 	uint32_t announced; /* sockets, by the header */
 	uint32_t written;
 	uint64_t queue_bytes;
+	uint64_t missing; /* bytes of the last socket's queues that did not come yet */
 };
 
 /*
@@ -93,7 +96,19 @@ int hf_image_write_header(struct hf_image_writer *writer, const struct hf_output
 int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *conn,
 	const void *recv_data, const void *send_data, struct hf_error *err);
 
-/* Ends the image. -EINVAL if fewer sockets were written than announced. */
+/* The same without the queues' bytes, which must be the next that come. */
+int hf_image_write_record(
+	struct hf_image_writer *writer, const struct hf_conn *conn, struct hf_error *err);
+
+/* Of the queues, the next bytes. -EINVAL for more than the record says. */
+int hf_image_write_bytes(
+	struct hf_image_writer *writer, const void *data, size_t len, struct hf_error *err);
+
+/* The next bytes of the queues, which are in the output already. */
+int hf_image_count_bytes(
+	struct hf_image_writer *writer, const void *data, size_t len, struct hf_error *err);
+
+/* Ends the image. -EINVAL if fewer sockets were written than announced, or less of their queues. */
 int hf_image_write_end(struct hf_image_writer *writer, struct hf_error *err);
 
 /*

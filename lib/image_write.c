@@ -290,26 +290,67 @@ static int put_conn(
 	return put_message(writer, &message.socket.base, err);
 }
 
-int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *conn,
-	const void *recv_data, const void *send_data, struct hf_error *err)
+static int bytes_missing(const struct hf_image_writer *writer, struct hf_error *err)
+{
+	return hf_error_set(err, -EINVAL, "%llu bytes of the queues are missing",
+		(unsigned long long)writer->missing);
+}
+
+int hf_image_write_record(
+	struct hf_image_writer *writer, const struct hf_conn *conn, struct hf_error *err)
 {
 	int ret = hf_conn_check(conn, err);
 
 	if (ret < 0)
 		return ret;
+	if (writer->missing)
+		return bytes_missing(writer, err);
 	if (writer->written == writer->announced)
 		return hf_error_set(
 			err, -EINVAL, "more than the announced %u sockets", writer->announced);
 	ret = put_conn(writer, conn, err);
-	if (ret == 0)
-		ret = put(writer, recv_data, conn->recv.len, err);
-	if (ret == 0)
-		ret = put(writer, send_data, conn->send.len, err);
 	if (ret < 0)
 		return ret;
 	writer->written++;
-	writer->queue_bytes += (uint64_t)conn->recv.len + conn->send.len;
+	writer->missing = (uint64_t)conn->recv.len + conn->send.len;
+	writer->queue_bytes += writer->missing;
 	return 0;
+}
+
+static int take_bytes(struct hf_image_writer *writer, size_t len, struct hf_error *err)
+{
+	if (len > writer->missing)
+		return hf_error_set(err, -EINVAL, "more bytes than the queues have");
+	writer->missing -= len;
+	return 0;
+}
+
+int hf_image_write_bytes(
+	struct hf_image_writer *writer, const void *data, size_t len, struct hf_error *err)
+{
+	int ret = take_bytes(writer, len, err);
+
+	return ret < 0 ? ret : put(writer, data, len, err);
+}
+
+int hf_image_count_bytes(
+	struct hf_image_writer *writer, const void *data, size_t len, struct hf_error *err)
+{
+	int ret = take_bytes(writer, len, err);
+
+	if (ret == 0)
+		writer->crc = hf_crc32c(writer->crc, data, len);
+	return ret;
+}
+
+int hf_image_write_conn(struct hf_image_writer *writer, const struct hf_conn *conn,
+	const void *recv_data, const void *send_data, struct hf_error *err)
+{
+	int ret = hf_image_write_record(writer, conn, err);
+
+	if (ret == 0)
+		ret = hf_image_write_bytes(writer, recv_data, conn->recv.len, err);
+	return ret < 0 ? ret : hf_image_write_bytes(writer, send_data, conn->send.len, err);
 }
 
 int hf_image_write_end(struct hf_image_writer *writer, struct hf_error *err)
@@ -318,6 +359,8 @@ int hf_image_write_end(struct hf_image_writer *writer, struct hf_error *err)
 	uint8_t crc[4];
 	int ret;
 
+	if (writer->missing)
+		return bytes_missing(writer, err);
 	if (writer->written != writer->announced)
 		return hf_error_set(err, -EINVAL, "%u of the announced %u sockets written",
 			writer->written, writer->announced);

@@ -20,6 +20,15 @@ bool hf_prelude_wanted(const struct hf_conn *conn)
 	       memcmp(conn->local.ip, conn->peer.ip, sizeof(conn->peer.ip)) != 0 && !has_hole(conn);
 }
 
+bool hf_prelude_is_at(const struct hf_conn *conn, const struct hf_address *address)
+{
+	const uint8_t *v4 = hf_endpoint_ipv4(conn->family, &conn->peer);
+
+	if (address->family == HF_FAMILY_IPV4)
+		return v4 && memcmp(v4, address->ip, 4) == 0;
+	return !v4 && memcmp(conn->peer.ip, address->ip, sizeof(address->ip)) == 0;
+}
+
 struct hf_segment hf_prelude_ack(const struct hf_conn *conn)
 {
 	struct hf_segment ack = hf_kick_ack(conn);

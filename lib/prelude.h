@@ -42,6 +42,9 @@
  */
 bool hf_prelude_wanted(const struct hf_conn *conn);
 
+/* True if the peer has that address. */
+bool hf_prelude_is_at(const struct hf_conn *conn, const struct hf_address *address);
+
 /* Step 2 and 4. */
 struct hf_segment hf_prelude_ack(const struct hf_conn *conn);
 

@@ -17,6 +17,7 @@
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
 #include "plugin/kick.h"
+#include "plugin/long_queues.h"
 #include "plugin/prelude.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
@@ -172,20 +173,52 @@ static int read_all_options(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : passed;
 }
 
-/* Reads a socket and writes it. What is no connection is not needed after that. */
-static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *writer,
-	struct hf_queues *queues, struct hf_error *err)
+static int read_one(
+	struct hf_dump *dump, uint32_t i, struct hf_queues *queues, struct hf_error *err)
 {
 	struct hf_conn *conn = &dump->image.conns[i];
-	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
 	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
 
-	if (ret == 0) {
+	/* Else it is read once more. */
+	if (ret == 0 && !(queues->none && queues->left)) {
 		hf_prelude_check(&dump->prelude, i, conn);
 		hf_wake_note(&dump->peers[i], conn);
 	}
+	return ret;
+}
+
+/* What has nothing queued, so that there is nothing to be held until it is written. */
+static int read_idle(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	struct hf_queues queues = {.none = true};
+	struct hf_dump *dump = context;
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		ret = read_one(dump, i, &queues, err);
+		dump->is_read[i] = ret == 0 && !queues.left;
+		if (ret < 0)
+			name_conn(&dump->image.conns[i], ret, err);
+	}
+	return ret;
+}
+
+/* Reads a socket and writes it. What is no connection is not needed after that. */
+static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_file *file,
+	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err)
+{
+	struct hf_conn *conn = &dump->image.conns[i];
+	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
+	int ret = 0;
+
+	queues->left = false;
+	if (!dump->is_read[i])
+		ret = read_one(dump, i, queues, err);
 	if (ret == 0)
-		ret = hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
+		ret = queues->left
+			      ? hf_long_queues_write(
+					dump->socks[i], conn, file, writer, queues, err)
+			      : hf_image_write_conn(writer, conn, queues->recv, queues->send, err);
 	if (ret == 0 && !row->connected) {
 		hf_close_fd(&dump->socks[i]);
 		dump->socks[i] = -1;
@@ -193,13 +226,14 @@ static int save_one(struct hf_dump *dump, uint32_t i, struct hf_image_writer *wr
 	return ret;
 }
 
-static int write_conns(struct hf_dump *dump, struct hf_image_writer *writer, struct hf_error *err)
+static int write_conns(struct hf_dump *dump, struct hf_image_file *file,
+	struct hf_image_writer *writer, struct hf_error *err)
 {
 	struct hf_queues queues = {.borrowed = dump->page ? &dump->page->borrowed : NULL};
-	int ret = 0;
+	int ret = hf_parallel(dump->image.n_conns, SHARE, read_idle, dump, err);
 
 	for (uint32_t i = 0; i < dump->image.n_conns && ret == 0; i++) {
-		ret = save_one(dump, i, writer, &queues, err);
+		ret = save_one(dump, i, file, writer, &queues, err);
 		if (ret < 0)
 			name_conn(&dump->image.conns[i], ret, err);
 	}
@@ -228,9 +262,11 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 		return ret;
 	dump->has_image = true;
 	out = hf_image_file_output(file);
-	ret = hf_image_write_header(&writer, &out, &dump->image, err);
+	dump->is_read = calloc((size_t)dump->image.n_conns + 1, sizeof(*dump->is_read));
+	ret = dump->is_read ? hf_image_write_header(&writer, &out, &dump->image, err)
+			    : no_memory(err);
 	if (ret == 0)
-		ret = write_conns(dump, &writer, err);
+		ret = write_conns(dump, file, &writer, err);
 	if (ret == 0)
 		ret = hf_image_check_unique(&dump->image, err);
 	if (ret == 0)
@@ -343,6 +379,8 @@ static void free_all(struct hf_dump *dump)
 	dump->page = NULL;
 	hf_guardian_peers_free(dump->peers, dump->image.n_conns);
 	dump->peers = NULL;
+	free(dump->is_read);
+	dump->is_read = NULL;
 	hf_image_clear(&dump->image);
 	hf_tree_clear(&dump->tree);
 }

@@ -25,7 +25,8 @@
 struct hf_dump {
 	struct hf_tree tree;
 	struct hf_image image;
-	int *socks; /* one a record of the image; -1: not needed any more */
+	int *socks;    /* one a record of the image; -1: not needed any more */
+	bool *is_read; /* one a record: all but what is to be written is known */
 	int netns;
 	int host; /* network namespace of CRIU itself; -1: that is `netns` */
 	int image_dir;

@@ -149,6 +149,23 @@ static void choose_socks(struct hf_guard *guard)
 				guarded->socks[i], guarded->image->conns[i].reuseaddr};
 }
 
+/*
+ * The guardian of a dump does not look at the connections themselves. It would get a copy of each
+ * page of them, made in the moment when we write what was read: so it goes without.
+ */
+static void pass_on_conns(const struct hf_guarded *guarded, bool passed)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const struct hf_image *image = guarded->image;
+	uintptr_t start = ((uintptr_t)image->conns + page - 1) & ~(page - 1);
+	uintptr_t end = (uintptr_t)(image->conns + image->n_conns) & ~(page - 1);
+
+	/* Where it fails it takes memory, and nothing else. */
+	if (guarded->job == HF_GUARDIAN_DUMP && start < end)
+		madvise((uint8_t *)image->conns + (start - (uintptr_t)image->conns), end - start,
+			passed ? MADV_DOFORK : MADV_DONTFORK);
+}
+
 int hf_guardian_start(
 	struct hf_guardian *guardian, const struct hf_guarded *guarded, struct hf_error *err)
 {
@@ -171,7 +188,9 @@ int hf_guardian_start(
 	}
 	if (ret == 0) {
 		choose_socks(&guard);
+		pass_on_conns(guarded, false);
 		ret = start(guardian, &guard, err);
+		pass_on_conns(guarded, true);
 	}
 	if (ret < 0)
 		hf_guardian_close(guardian);

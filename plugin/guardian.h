@@ -37,7 +37,7 @@ enum hf_guardian_job { HF_GUARDIAN_DUMP, HF_GUARDIAN_RESTORE };
 
 struct hf_guarded {
 	enum hf_guardian_job job;
-	const struct hf_image *image; /* its id is that of the lock */
+	const struct hf_image *image; /* its id is that of the lock; of a dump without the conns */
 	const int *socks;             /* one a record of the image; -1: none */
 	const struct hf_tree *tree;   /* the root task first */
 	int netns;

@@ -68,7 +68,7 @@ static void wait_until(uint64_t when_us)
 
 void hf_wake_peers(const struct hf_wake *wake)
 {
-	struct hf_raw raw = HF_RAW_INIT(wake->netns);
+	struct hf_raw raw = HF_RAW_UNMARKED(wake->netns);
 	uint64_t start_us = hf_now_us();
 
 	for_all(wake, &raw, open_window, ACKS_AT_ONCE);

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/cleanup.h"
 #include "lib/kick.h"
 #include "lib/prelude.h"
 #include "plugin/kick.h"
 #include "sys/clock.h"
+#include "sys/net_addresses.h"
 #include "sys/tcp_peek.h"
 
 #define PARTS     4    /* of the wait: how soon those that still send are looked at again */
@@ -17,7 +19,8 @@ struct hf_prelude_peer {
 	struct hf_tcp_pulse pulse; /* when looked at last */
 	uint32_t acked;            /* what the peer was told last: our rcv_nxt */
 	bool told;
-	bool moved; /* something has arrived since */
+	bool moved;   /* something has arrived since */
+	bool is_near; /* not to be told */
 };
 
 /* The state that the first look shows is of the moment of the collection. */
@@ -35,7 +38,7 @@ static void go_on(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *
 
 	hf_raw_send(&prelude->raw, &ack, NULL);
 	prelude->peers[i].told = false;
-	prelude->n_reopened++;
+	__atomic_add_fetch(&prelude->n_reopened, 1, __ATOMIC_RELAXED);
 }
 
 /* Looks at a connection, and tells its peer unless that is silent. Its wait, or 0 where the peer
@@ -74,7 +77,7 @@ static uint64_t tell_some(struct hf_prelude *prelude, const struct hf_prelude_wi
 	for (uint32_t i = 0; i < with->image->n_conns; i++) {
 		uint64_t needs_us;
 
-		if (with->socks[i] < 0 || prelude->peers[i].told ||
+		if (with->socks[i] < 0 || prelude->peers[i].told || prelude->peers[i].is_near ||
 			!hf_prelude_wanted(&with->image->conns[i]))
 			continue;
 		if (until_us && hf_now_us() > until_us)
@@ -142,13 +145,30 @@ static void tell_again(struct hf_prelude *prelude, const struct hf_prelude_with 
 			tell(prelude, with, i, UINT32_MAX);
 }
 
+/*
+ * Those that are in this namespace themselves, on whichever address. The lock does not hold what is
+ * sent to them, and with our mark it would pass the lock of a container that waits for its restore.
+ */
+static int leave_out_neighbours(struct hf_prelude *prelude, const struct hf_prelude_with *with)
+{
+	hf_autofree struct hf_address *here = NULL;
+	uint32_t n = 0;
+	int ret = hf_net_addresses(with->netns, HF_MAX_ADDRESSES, &here, &n, NULL);
+
+	for (uint32_t i = 0; i < with->image->n_conns && ret == 0; i++)
+		for (uint32_t k = 0; k < n; k++)
+			prelude->peers[i].is_near |=
+				hf_prelude_is_at(&with->image->conns[i], &here[k]);
+	return ret;
+}
+
 void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 {
 	uint64_t start = hf_now_us(), wait_us;
 
 	prelude->raw = HF_RAW_INIT(with->netns);
 	prelude->peers = calloc(with->image->n_conns, sizeof(*prelude->peers));
-	if (!prelude->peers)
+	if (!prelude->peers || leave_out_neighbours(prelude, with) < 0)
 		return;
 	wait_us = tell_all(prelude, with);
 	if (prelude->n_told) {

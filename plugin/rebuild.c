@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "plugin/rebuild.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
+#include "plugin/long_queues.h"
 #include "plugin/unreachable.h"
 #include "sys/image_file.h"
 #include "sys/parallel.h"
@@ -60,24 +62,52 @@ static int give_up(const struct worker *worker, uint32_t i, int ret, struct hf_e
 	return 0;
 }
 
-static int rebuild_one(struct worker *worker, uint32_t i, struct hf_error *err)
+/* With its queues in memory that is used again. */
+static int rebuild_held(struct worker *worker, uint32_t i, struct hf_error *err)
 {
 	const struct hf_rebuild *rebuild = worker->rebuild;
 	const struct hf_conn *conn = &rebuild->restore->image.conns[i];
 	struct hf_queues *queues = &worker->queues;
 	int file = rebuild->restore->file;
-	int ret;
+	int ret = hf_queues_make_room(queues, conn->recv.len, conn->send.len);
 
-	ret = hf_queues_make_room(queues, conn->recv.len, conn->send.len);
 	if (ret < 0)
 		return hf_error_sys(err, ret, "cannot hold the queues");
 	ret = hf_image_file_at(file, conn->data_offset, queues->recv, conn->recv.len, err);
 	if (ret == 0)
 		ret = hf_image_file_at(file, conn->data_offset + conn->recv.len, queues->send,
 			conn->send.len, err);
+	return ret < 0 ? ret
+		       : hf_tcp_rebuild(rebuild->socks[i], conn, queues->recv, queues->send,
+				 &worker->tools, err);
+}
+
+/* With queues that the kernel itself copies out of the image. */
+static int rebuild_mapped(struct worker *worker, uint32_t i, struct hf_error *err)
+{
+	const struct hf_rebuild *rebuild = worker->rebuild;
+	const struct hf_conn *conn = &rebuild->restore->image.conns[i];
+	struct hf_image_map map;
+	int ret = hf_image_map_read(&map, rebuild->restore->file, conn->data_offset,
+		(size_t)conn->recv.len + conn->send.len, err);
+
 	if (ret == 0)
-		ret = hf_tcp_rebuild(
-			rebuild->socks[i], conn, queues->recv, queues->send, &worker->tools, err);
+		ret = hf_tcp_rebuild(rebuild->socks[i], conn, map.data, map.data + conn->recv.len,
+			&worker->tools, err);
+	if (ret == -EFAULT)
+		hf_error_set(
+			err, -EIO, "the queues cannot be read any more from %s", HF_IMAGE_NAME);
+	hf_image_map_clear(&map);
+	return ret;
+}
+
+static int rebuild_one(struct worker *worker, uint32_t i, struct hf_error *err)
+{
+	const struct hf_rebuild *rebuild = worker->rebuild;
+	const struct hf_conn *conn = &rebuild->restore->image.conns[i];
+	int ret = hf_has_long_queues(conn) ? rebuild_mapped(worker, i, err)
+					   : rebuild_held(worker, i, err);
+
 	if (hf_unreachable(ret))
 		ret = give_up(worker, i, ret, err);
 	if (ret == 1) {

@@ -331,7 +331,7 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	target->netns = hf_netns_open(root, err);
 	if (target->netns < 0)
 		return target->netns;
-	target->raw = HF_RAW_INIT(target->netns);
+	target->raw = HF_RAW_UNMARKED(target->netns);
 	ret = hf_sock_options_writer_init(&restore->options, target->netns, err);
 	if (ret < 0)
 		return ret;
@@ -369,7 +369,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	struct target target = {.restore = restore,
 		.netns = -1,
 		.guardian = HF_GUARDIAN_NONE,
-		.raw = HF_RAW_INIT(-1)};
+		.raw = HF_RAW_UNMARKED(-1)};
 	int ret = 0;
 
 	if (restore->image.n_conns == 0)

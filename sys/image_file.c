@@ -42,7 +42,7 @@ int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *e
 	if (unlinkat(dir, HF_IMAGE_NAME, 0) < 0 && errno != ENOENT)
 		return hf_error_sys(err, -errno, "cannot replace %s", HF_IMAGE_NAME);
 	file->fd = openat(
-		dir, HF_IMAGE_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		dir, HF_IMAGE_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (file->fd < 0)
 		return hf_error_sys(err, -errno, "cannot create %s", HF_IMAGE_NAME);
 	return 0;
@@ -69,6 +69,14 @@ static int buffered_write(void *context, const void *data, size_t len)
 struct hf_output hf_image_file_output(struct hf_image_file *file)
 {
 	return (struct hf_output){buffered_write, file};
+}
+
+int hf_image_file_flush(struct hf_image_file *file, struct hf_error *err)
+{
+	int ret = write_all(file->fd, file->buffer, file->used);
+
+	file->used = 0;
+	return ret < 0 ? hf_error_sys(err, ret, "cannot write %s", HF_IMAGE_NAME) : 0;
 }
 
 int hf_image_file_finish(struct hf_image_file *file, struct hf_error *err)

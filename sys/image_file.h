@@ -22,6 +22,9 @@ int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *e
 /* Where hf_image_write_*() writes. Valid while the file is open. */
 struct hf_output hf_image_file_output(struct hf_image_file *file);
 
+/* Writes what is in the buffer. */
+int hf_image_file_flush(struct hf_image_file *file, struct hf_error *err);
+
 /* Writes what is in the buffer and closes the file, in any case. */
 int hf_image_file_finish(struct hf_image_file *file, struct hf_error *err);
 

@@ -139,12 +139,31 @@ static int leave_note(
 	return ret < 0 ? hf_error_context(err, ret, "cannot write into the lock") : 0;
 }
 
+static bool is_there(int netns, const uint8_t id[HF_ID_SIZE])
+{
+	struct hf_lock_list list = {0};
+	bool found = false;
+
+	hf_net_lock_tables(netns, &list, NULL);
+	for (size_t i = 0; i < list.n && !found; i++)
+		found = memcmp(list.locks[i].id, id, HF_ID_SIZE) == 0;
+	hf_lock_list_clear(&list);
+	return found;
+}
+
+/*
+ * A restore looks first: to be refused since the table exists would cost the building of it, and a
+ * grace period of RCU (__nf_tables_abort()).
+ */
 static int lock_or_note(
 	int netns, const struct hf_lock *lock, const char *why, struct hf_error *err)
 {
-	int ret = hf_net_lock(netns, lock, err), noted;
+	bool leaves_note = strcmp(why, "restore") == 0;
+	int ret = HF_LOCK_THERE, noted;
 
-	if (ret != HF_LOCK_THERE || strcmp(why, "restore") != 0)
+	if (!leaves_note || !is_there(netns, lock->image->id))
+		ret = hf_net_lock(netns, lock, err);
+	if (ret != HF_LOCK_THERE || !leaves_note)
 		return ret;
 	noted = leave_note(netns, lock->image->id, lock->comment, err);
 	/* Removed meanwhile, as what an earlier restore had left. */

@@ -13,15 +13,15 @@
 
 #define SEND_LIMIT_US 100000
 
-static int open_one(int netns, int domain, struct hf_error *err)
+static int open_one(const struct hf_raw *raw, int domain, struct hf_error *err)
 {
-	hf_autoclose int sock = hf_netns_socket(netns, domain, SOCK_RAW, IPPROTO_RAW, err);
+	hf_autoclose int sock = hf_netns_socket(raw->netns, domain, SOCK_RAW, IPPROTO_RAW, err);
 	const unsigned int mark = HF_MARK;
 	const struct timeval limit = {0, SEND_LIMIT_US};
 
 	if (sock < 0)
 		return hf_error_context(err, sock, "cannot open a raw socket");
-	if (setsockopt(sock, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
+	if (!raw->unmarked && setsockopt(sock, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return hf_error_sys(err, -errno, "cannot mark a raw socket's packets");
 	/* Should a device take nothing any more, everybody would wait. */
 	if (setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
@@ -40,7 +40,7 @@ int hf_raw_send_packet(struct hf_raw *raw, enum hf_family family, const struct h
 	ssize_t n;
 
 	if (*sock < 0)
-		*sock = open_one(raw->netns, v4 ? AF_INET : AF_INET6, err);
+		*sock = open_one(raw, v4 ? AF_INET : AF_INET6, err);
 	if (*sock < 0)
 		return *sock;
 	target.port = 0; /* raw(7): a protocol number for IPv6, not used for IPv4 */

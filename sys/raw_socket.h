@@ -2,8 +2,13 @@
 #ifndef HF_SYS_RAW_SOCKET_H
 #define HF_SYS_RAW_SOCKET_H
 
-/* Sends segments made by hand in a network namespace, raw(7). They carry the mark that passes the
- * lock. */
+/*
+ * Sends segments made by hand in a network namespace, raw(7). While a lock is there they carry the
+ * mark that passes it. It passes those of others too: where another container of the pod waits for
+ * its restore, an RST would be the answer.
+ */
+#include <stdbool.h>
+
 #include "lib/error.h"
 #include "lib/segment.h"
 
@@ -13,9 +18,11 @@ struct hf_raw {
 	int netns;
 	int v4;
 	int v6;
+	bool unmarked;
 };
 
-#define HF_RAW_INIT(netns_fd) ((struct hf_raw){(netns_fd), -1, -1})
+#define HF_RAW_INIT(netns_fd)     ((struct hf_raw){(netns_fd), -1, -1, false})
+#define HF_RAW_UNMARKED(netns_fd) ((struct hf_raw){(netns_fd), -1, -1, true})
 
 /* Sends one. A segment to a local address is delivered over the loopback device, usually before
  * this returns. */

@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "sys/parallel.h"
 
 #define STATUS_SIZE 8192
+#define SHARE       512 /* descriptors, at least, for a thread of its own */
 
 /* Reads /proc/PID/status and returns where the line starts whose name is given, after the colon. */
 static char *status_line(pid_t pid, const char *name, char buf[STATUS_SIZE])
@@ -177,51 +180,149 @@ static int add_socket(struct hf_task_sockets *sockets, size_t *room, struct hf_t
 	return 0;
 }
 
-/* Whether an entry of /proc/PID/fd is a socket, and its inode; an entry that we may not read could
- * be one. */
-static int socket_inode(int dir, const char *name, uint64_t *inode)
+/* Descriptors of a task, and what they are. */
+struct listing {
+	int dir; /* /proc/PID/fd */
+	int *fds;
+	uint64_t *inodes; /* of sockets; 0: something else */
+	uint32_t n;
+};
+
+/* Descriptors that we may not look at could be sockets. */
+static int look_at(const struct listing *listing, uint32_t i)
 {
 	static const char prefix[] = "socket:[";
-	char target[64];
-	/* The dirfd() of an open DIR is valid. NOLINTNEXTLINE(clang-analyzer-unix.StdC*) */
-	ssize_t len = readlinkat(dir, name, target, sizeof(target) - 1);
+	char name[16], target[64];
+	ssize_t len;
 
+	snprintf(name, sizeof(name), "%d", listing->fds[i]);
+	len = readlinkat(listing->dir, name, target, sizeof(target) - 1);
 	if (len < 0)
 		return errno == ENOENT ? 0 : -errno;
 	target[len] = '\0';
-	if (strncmp(target, prefix, strlen(prefix)) != 0)
-		return 0;
-	*inode = strtoull(target + strlen(prefix), NULL, 10);
-	return 1;
+	if (strncmp(target, prefix, strlen(prefix)) == 0)
+		listing->inodes[i] = strtoull(target + strlen(prefix), NULL, 10);
+	return 0;
+}
+
+static int look_at_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+{
+	const struct listing *listing = context;
+	int ret = 0;
+
+	for (uint32_t i = from; i < to && ret == 0; i++) {
+		ret = look_at(listing, i);
+		if (ret < 0)
+			hf_error_sys(err, ret, "cannot look at fd %d", listing->fds[i]);
+	}
+	return ret;
+}
+
+static int make_room(struct listing *listing, uint32_t room)
+{
+	int *fds = realloc(listing->fds, ((size_t)room + 1) * sizeof(*fds));
+
+	if (!fds)
+		return -ENOMEM;
+	listing->fds = fds;
+	return 0;
+}
+
+static int list_entries(struct listing *listing)
+{
+	struct dirent *entry;
+	uint32_t room = 0;
+	int ret = 0, own = fcntl(listing->dir, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = own < 0 ? NULL : fdopendir(own);
+
+	if (!dir) {
+		ret = -errno;
+		hf_close_fd(&own);
+		return ret;
+	}
+	while (ret == 0 && (errno = 0, entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (listing->n == room) {
+			room = room ? 2 * room : 64;
+			ret = make_room(listing, room);
+		}
+		if (ret == 0)
+			listing->fds[listing->n++] = (int)strtol(entry->d_name, NULL, 10);
+	}
+	if (ret == 0)
+		ret = -errno;
+	closedir(dir);
+	return ret;
+}
+
+/* How many descriptors the task has room for; 0 if that cannot be told. */
+static uint32_t table_size(pid_t pid)
+{
+	char buf[STATUS_SIZE];
+	const char *at = status_line(pid, "\nFDSize:", buf);
+
+	return at ? (uint32_t)strtoul(at, NULL, 10) : 0;
+}
+
+/*
+ * The numbers that may be descriptors. The kernel makes something of every entry that it lists, so
+ * where most of the table is in use (Linux 6.2 tells how much is) all of it is tried instead.
+ */
+static int list_numbers(struct listing *listing, pid_t pid)
+{
+	struct stat dir;
+	uint32_t size = table_size(pid);
+	int ret;
+
+	if (fstat(listing->dir, &dir) < 0)
+		return -errno;
+	if (size == 0 || dir.st_size < size / 2)
+		return list_entries(listing);
+	ret = make_room(listing, size);
+	while (ret == 0 && listing->n < size) {
+		listing->fds[listing->n] = (int)listing->n;
+		listing->n++;
+	}
+	return ret;
+}
+
+static int read_listing(struct listing *listing, pid_t pid, struct hf_error *err)
+{
+	int ret = list_numbers(listing, pid);
+
+	if (ret == 0) {
+		listing->inodes = calloc((size_t)listing->n + 1, sizeof(*listing->inodes));
+		ret = listing->inodes ? 0 : -ENOMEM;
+	}
+	if (ret < 0)
+		return hf_error_sys(err, ret, "cannot list the files");
+	return hf_parallel(listing->n, SHARE, look_at_some, listing, err);
 }
 
 static int add_task_sockets(const struct hf_tree *tree, size_t task,
 	struct hf_task_sockets *sockets, size_t *room, struct hf_error *err)
 {
+	pid_t pid = tree->tasks[task].pid;
+	struct listing listing = {0};
 	char path[64];
-	struct dirent *entry;
-	int ret = 0;
-	DIR *dir;
+	int ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)tree->tasks[task].pid);
-	dir = opendir(path);
-	if (!dir)
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	listing.dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (listing.dir < 0)
 		return hf_error_sys(err, -errno, "cannot open %s", path);
-	while (ret == 0 && (errno = 0, entry = readdir(dir))) {
-		struct hf_task_socket socket = {.task = task};
-
-		if (entry->d_name[0] == '.')
-			continue;
-		socket.fd = (int)strtol(entry->d_name, NULL, 10);
-		ret = socket_inode(dirfd(dir), entry->d_name, &socket.inode);
-		if (ret < 0)
-			hf_error_sys(err, ret, "cannot read %s/%s", path, entry->d_name);
-		else if (ret > 0)
-			ret = add_socket(sockets, room, socket, err);
-	}
-	if (ret == 0 && errno)
-		ret = hf_error_sys(err, -errno, "cannot read %s", path);
-	closedir(dir);
+	ret = read_listing(&listing, pid, err);
+	if (ret < 0)
+		hf_error_context(err, ret, "%s", path);
+	for (uint32_t i = 0; i < listing.n && ret == 0; i++)
+		if (listing.inodes[i])
+			ret = add_socket(sockets, room,
+				(struct hf_task_socket){listing.inodes[i], task, listing.fds[i]},
+				err);
+	close(listing.dir);
+	free(listing.fds);
+	free(listing.inodes);
 	return ret;
 }
 

@@ -292,6 +292,7 @@ int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct
 	int ret = get_info(sock, &info);
 
 	hf_conn_format(text, conn);
+	queues->left = false;
 	if (ret == 0) {
 		/* What is closed stays so: its owner stands still. */
 		if (conn->state != HF_TCP_CLOSE)

@@ -9,8 +9,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "sys/sockopt_int.h"
+
+/* What is skipped of a send queue: HF_SEND_SKIP and more. */
+#define SKIP_PIECE 65536
+#define SKIP_PARTS (HF_SEND_SKIP / SKIP_PIECE + 64)
 
 static int get_length(int sock, unsigned long request, uint32_t *len)
 {
@@ -36,6 +41,13 @@ static int make_room(uint8_t **buf, size_t *room, size_t len)
 	return 0;
 }
 
+/* For one queue; or finds that it is long. */
+static int make_place(struct hf_queues *queues, uint8_t **buf, size_t *room, size_t len)
+{
+	queues->left |= queues->none || (!queues->sink && len > HF_QUEUE_HELD);
+	return queues->left || queues->sink ? 0 : make_room(buf, room, len);
+}
+
 /*
  * Exactly len bytes, which are there. A plain peek starts where the owner's SO_PEEK_OFF says and
  * ends at the mark of urgent data; the next one with SO_PEEK_OFF starts behind it. Asking for more
@@ -56,11 +68,30 @@ static int peek_all(int sock, uint8_t *buf, size_t len)
 	return ret;
 }
 
-static int peek_recv_queue(int sock, uint8_t *buf, size_t len, bool with_offset)
+static bool is_cut(const struct hf_queues *queues)
 {
+	return queues->sink && queues->sink->recv;
+}
+
+/* With SO_PEEK_OFF each peek begins where the last one has ended. */
+static int peek_recv_queue(int sock, struct hf_queues *queues, size_t len, bool with_offset)
+{
+	const struct hf_queue_sink *sink = queues->sink;
 	int ret = with_offset ? hf_set_int(sock, SOL_SOCKET, SO_PEEK_OFF, 0) : 0;
 
-	return ret < 0 ? ret : peek_all(sock, buf, len);
+	if (ret == 0 && sink && len != sink->recv_len)
+		return -EAGAIN;
+	if (!is_cut(queues))
+		return ret < 0 ? ret : peek_all(sock, queues->recv, len);
+	while (len > 0 && ret == 0) {
+		size_t part = len < queues->recv_room ? len : queues->recv_room;
+
+		ret = peek_all(sock, queues->recv, part);
+		if (ret == 0)
+			ret = sink->recv(sink->context, queues->recv, part);
+		len -= part;
+	}
+	return ret;
 }
 
 int hf_tcp_choose_queue(int sock, int which, uint32_t *seq)
@@ -161,16 +192,19 @@ int hf_tcp_read_recv_queue(
 	conn->recv = (struct hf_queue){rcv_nxt - row->peer_fin, 0};
 	if (is_empty(sock))
 		return 0;
+	queues->left = queues->none;
+	if (queues->left)
+		return 0;
 	ret = look_at_options(sock, &own);
 	if (ret < 0)
 		return ret;
 	publish(queues->borrowed, &own);
 	ret = measure(sock, conn, own.oobinline);
 	if (ret == 0)
-		ret = make_room(&queues->recv, &queues->recv_room, conn->recv.len);
-	with_offset = conn->urgent.present || own.peek_off >= 0;
-	if (ret == 0)
-		ret = peek_recv_queue(sock, queues->recv, conn->recv.len, with_offset);
+		ret = make_place(queues, &queues->recv, &queues->recv_room, conn->recv.len);
+	with_offset = conn->urgent.present || own.peek_off >= 0 || is_cut(queues);
+	if (ret == 0 && !queues->left)
+		ret = peek_recv_queue(sock, queues, conn->recv.len, with_offset);
 	reset = give_back(&own, with_offset);
 	/* Else it is tried again when the dump is rolled back. */
 	if (reset == 0)
@@ -179,32 +213,77 @@ int hf_tcp_read_recv_queue(
 }
 
 /*
+ * Peeks at what comes after the first `skip` bytes, which all go to the same place. Returns how
+ * much is queued: the kernel tells that, whatever the room.
+ */
+static ssize_t peek_behind(int sock, size_t skip, uint8_t *buf, size_t len)
+{
+	static uint8_t skipped[SKIP_PIECE];
+	struct iovec parts[SKIP_PARTS + 1];
+	struct msghdr msg = {.msg_iov = parts};
+	ssize_t n;
+
+	for (; skip > 0 && msg.msg_iovlen < SKIP_PARTS; msg.msg_iovlen++) {
+		size_t part = skip < SKIP_PIECE ? skip : SKIP_PIECE;
+
+		parts[msg.msg_iovlen] = (struct iovec){skipped, part};
+		skip -= part;
+	}
+	if (skip > 0)
+		return -EIO;
+	parts[msg.msg_iovlen++] = (struct iovec){buf, len};
+	n = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
+}
+
+/* The send queue can be peeked at from its start only: each piece costs those before it too. */
+static int peek_pieces(int sock, struct hf_queues *queues, size_t skip, size_t len)
+{
+	const struct hf_queue_sink *sink = queues->sink;
+	size_t end = skip + len;
+	int ret = 0;
+
+	while (skip < end && ret == 0) {
+		size_t part = end - skip < queues->send_room ? end - skip : queues->send_room;
+		ssize_t n = peek_behind(sock, skip, queues->send, part);
+
+		if (n >= 0 && (size_t)n != end)
+			n = -EAGAIN;
+		ret = n < 0 ? (int)n : sink->send(sink->context, queues->send, part);
+		skip += part;
+	}
+	return ret;
+}
+
+/*
  * The last len bytes that are queued. There may be more than those not acknowledged: the kernel
  * keeps a segment of which a part was acknowledged (tcp_clean_rtx_queue()), as it happens after a
- * restore, which cuts the queue into other segments. It tells the whole length, whatever the room.
+ * restore, which cuts the queue into other segments.
  */
 static int peek_send(int sock, struct hf_queues *queues, size_t len)
 {
+	const struct hf_queue_sink *sink = queues->sink;
+	bool cut = sink && sink->send;
+	size_t skip;
 	ssize_t n;
 
+	if (sink && len != sink->send_len)
+		return -EAGAIN;
 	if (len == 0)
 		return 0;
-	n = recv(sock, queues->send, len, MSG_PEEK | MSG_DONTWAIT);
-	if (n > 0 && (size_t)n > len) {
-		size_t all = (size_t)n;
-		int ret = make_room(&queues->send, &queues->send_room, all);
-
-		if (ret < 0)
-			return ret;
-		n = recv(sock, queues->send, all, MSG_PEEK | MSG_DONTWAIT);
-		if (n >= 0 && (size_t)n != all)
-			return -EIO;
-		memmove(queues->send, queues->send + (all - len), len);
-		return n < 0 ? -errno : 0;
-	}
+	n = peek_behind(sock, 0, queues->send, cut ? 1 : len);
 	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
+		return (int)n;
+	if ((size_t)n < len)
+		return -EIO;
+	skip = (size_t)n - len;
+	if (cut)
+		return peek_pieces(sock, queues, skip, len);
+	if (skip > 0)
+		n = peek_behind(sock, skip, queues->send, len);
+	if (n < 0)
+		return (int)n;
+	return (size_t)n == skip + len ? 0 : -EIO;
 }
 
 int hf_tcp_read_send_queue(
@@ -217,13 +296,13 @@ int hf_tcp_read_send_queue(
 	if (ret == 0)
 		ret = get_length(sock, SIOCOUTQ, &unacked);
 	if (ret == 0 && unacked > fin)
-		ret = make_room(&queues->send, &queues->send_room, unacked - fin);
+		ret = make_place(queues, &queues->send, &queues->send_room, unacked - fin);
 	if (ret < 0)
 		return ret;
 	if (unacked < fin)
 		return -EIO;
 	conn->send = (struct hf_queue){write_seq - row->our_fin, unacked - fin};
-	ret = peek_send(sock, queues, conn->send.len);
+	ret = queues->left ? 0 : peek_send(sock, queues, conn->send.len);
 	if (ret == 0 && unacked > 0)
 		ret = get_length(sock, SIOCOUTQNSD, &unsent);
 	conn->fin_unsent = fin && unsent > 0;

@@ -34,10 +34,29 @@ struct hf_borrowed {
 	int peek_off;
 };
 
+/* A queue that is longer is not held in memory, but goes from socket to image and back. */
+#define HF_QUEUE_HELD (1u << 20)
+
+/* Of a send queue at most so much is skipped to come to a piece of it. */
+#define HF_SEND_SKIP (16u << 20)
+
+/* Where a long queue goes, piece by piece. Each returns 0 or a negative errno. */
+struct hf_queue_sink {
+	/* NULL: the buffer takes the whole queue. */
+	int (*recv)(void *context, const uint8_t *data, size_t len);
+	int (*send)(void *context, const uint8_t *data, size_t len);
+	void *context;
+	uint32_t recv_len, send_len; /* -EAGAIN if they are not any more */
+};
+
 /* The queues' bytes of one connection; buffers that grow and are used again. */
 struct hf_queues {
 	uint8_t *recv, *send;
 	size_t recv_room, send_room;
+	const struct hf_queue_sink *sink; /* NULL: into the buffers, but for long queues */
+	bool none;                        /* no bytes are wanted */
+	bool left; /* a queue is long, and there is no sink; or there are bytes, and none wanted:
+		      they are still to be read */
 	struct hf_borrowed *borrowed; /* not owned; NULL: nobody would give anything back */
 };
 
@@ -56,8 +75,8 @@ int hf_tcp_identify_known(
 
 /*
  * Reads everything else of an identified socket, but its options, into *conn, and the queues' bytes
- * into *queues. The state is read again. The socket is in repair mode while this runs, if its state
- * allows that, and afterwards as it was.
+ * into *queues, or sets queues->left. The state is read again. The socket is in repair mode while
+ * this runs, if its state allows that, and afterwards as it was.
  */
 int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct hf_error *err);
 

@@ -54,6 +54,11 @@ RUNC_CASES: list[tuple[Operation, Who, float]] = [
     ("restore", kill.RUNC_CRIU, 0.08),
 ]
 
+MANY_CASES: list[tuple[Operation, Who, float]] = [
+    ("dump", kill.CRIU, 0.08),
+    ("restore", kill.CRIU, 0.08),
+]
+
 # Those of this session: what the plugin and what CRIU's own support came to.
 tables = [Table("holdfast"), Table("stock")]
 
@@ -74,6 +79,14 @@ def printed(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
     with Rig(holdfast_mode, tmp_path_factory.mktemp("criu"), tables[0]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def many_rig(tmp_path_factory: pytest.TempPathFactory, holdfast_mode: mode.Mode) -> Iterator[Rig]:
+    with Rig(
+        holdfast_mode, tmp_path_factory.mktemp("many"), tables[0], conns=kill.MANY
+    ) as made:
         yield made
 
 
@@ -107,6 +120,11 @@ def check(rig: Rig, operation: Operation, who: Who, part: float) -> None:
 @pytest.mark.parametrize("operation, who, part", CASES, ids=names(CASES))
 def test_killed(rig: Rig, operation: Operation, who: Who, part: float) -> None:
     check(rig, operation, who, part)
+
+
+@pytest.mark.parametrize("operation, who, part", MANY_CASES, ids=names(MANY_CASES))
+def test_killed_with_many(many_rig: Rig, operation: Operation, who: Who, part: float) -> None:
+    check(many_rig, operation, who, part)
 
 
 @pytest.mark.parametrize("operation, who, part", CRUN_CASES, ids=names(CRUN_CASES))

@@ -51,6 +51,25 @@ static void test_not_on_loopback(void **state)
 	assert_true(hf_prelude_wanted(&conn));
 }
 
+static void test_address(void **state)
+{
+	const struct hf_address v4 = {HF_FAMILY_IPV4, {192, 0, 2, 2}};
+	struct hf_address v6 = {.family = HF_FAMILY_IPV6};
+	struct hf_conn conn = established(HF_FAMILY_IPV4, unit_v4(1, 80), unit_v4(2, 81));
+
+	(void)state;
+	memcpy(v6.ip, unit_v6(2, 81).ip, sizeof(v6.ip));
+	assert_true(hf_prelude_is_at(&conn, &v4));
+	assert_false(hf_prelude_is_at(&conn, &v6));
+	conn = established(HF_FAMILY_IPV6, unit_mapped(1, 80), unit_mapped(2, 81));
+	assert_true(hf_prelude_is_at(&conn, &v4));
+	conn = established(HF_FAMILY_IPV6, unit_v6(1, 80), unit_v6(2, 81));
+	assert_true(hf_prelude_is_at(&conn, &v6));
+	assert_false(hf_prelude_is_at(&conn, &v4));
+	conn = established(HF_FAMILY_IPV4, unit_v4(2, 80), unit_v4(1, 81));
+	assert_false(hf_prelude_is_at(&conn, &v4));
+}
+
 /* A segment beyond what is to come next has told a window. */
 static void test_not_with_a_hole(void **state)
 {
@@ -120,6 +139,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wanted),
 		cmocka_unit_test(test_not_on_loopback),
+		cmocka_unit_test(test_address),
 		cmocka_unit_test(test_not_with_a_hole),
 		cmocka_unit_test(test_ack),
 		cmocka_unit_test(test_wait),

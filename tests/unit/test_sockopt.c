@@ -320,6 +320,27 @@ static void test_report(void **state)
 		"options that this kernel did not take: SO_RESERVE_MEM");
 }
 
+static void test_report_merge(void **state)
+{
+	struct hf_sockopt_report report = {0}, other = {0};
+	char text[HF_SOCKOPT_REPORT_TEXT];
+
+	(void)state;
+	hf_sockopt_set_add(&report.unknown, hf_sockopt_index(row("TCP_RTO_MAX_MS")));
+	hf_sockopt_report_add_missing(&report, "bbr3", "cubic");
+	hf_sockopt_set_add(&other.unknown, hf_sockopt_index(row("SO_TXREHASH")));
+	hf_sockopt_set_add(&other.refused, hf_sockopt_index(row("SO_RESERVE_MEM")));
+	hf_sockopt_report_add_missing(&other, "bbr3", "cubic");
+	hf_sockopt_report_add_missing(&other, "bbr4", "cubic");
+	hf_sockopt_report_merge(&report, &other);
+	assert_true(hf_sockopt_set_has(&report.unknown, hf_sockopt_index(row("TCP_RTO_MAX_MS"))));
+	assert_true(hf_sockopt_set_has(&report.unknown, hf_sockopt_index(row("SO_TXREHASH"))));
+	assert_true(hf_sockopt_set_has(&report.refused, hf_sockopt_index(row("SO_RESERVE_MEM"))));
+	assert_int_equal(report.n_missing, 2);
+	assert_true(hf_sockopt_report_misses(&report, "bbr4"));
+	assert_non_null(strstr(hf_sockopt_report_format(text, &report), "cubic"));
+}
+
 static void test_report_full(void **state)
 {
 	char text[HF_SOCKOPT_REPORT_TEXT + 1], name[] = "a";
@@ -351,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_format),
 		cmocka_unit_test(test_format_longest),
 		cmocka_unit_test(test_report),
+		cmocka_unit_test(test_report_merge),
 		cmocka_unit_test(test_report_full),
 	};
 

@@ -41,6 +41,8 @@ CONNS = [
     "duplex,rate=1M*3",
     "hold,in=20k,out=10k",
 ]
+# So many that several threads of CRIU's process work on them.
+MANY = [*CONNS, "idle*200"]
 PATIENCE = 6.0
 # A call that is made no more often than this serves to find others.
 RARE = 4
@@ -295,9 +297,15 @@ class Rig:
     """with Rig(mode, tmp_path) as rig: ...; a loaded container, made anew once it was lost."""
 
     def __init__(
-        self, mode: Mode, work: Path, table: Table, runtime: Runtime | Literal["criu"] = "criu"
+        self,
+        mode: Mode,
+        work: Path,
+        table: Table,
+        runtime: Runtime | Literal["criu"] = "criu",
+        conns: Sequence[str] = CONNS,
     ) -> None:
         self.mode, self.work, self.table, self.runtime = mode, work, table, runtime
+        self.conns = conns
         self.built = 0
         self._stack = contextlib.ExitStack()
 
@@ -329,7 +337,7 @@ class Rig:
         self._stack.enter_context(self.server)
         self._stack.callback(self._clean)
         self.peer = self._stack.enter_context(
-            Peer(self.net.peer, self.net.targets(), CONNS, patience=PATIENCE)
+            Peer(self.net.peer, self.net.targets(), self.conns, patience=PATIENCE)
         )
         # What was restored once is checkpointed by other calls than what never was.
         self.run("dump").check()

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "plugin/long_queues.h"
+
+#include <errno.h>
+
+/* Of a send queue; the longest that is cut into them takes four. */
+#define SEND_PIECE (4u << 20)
+
+static bool is_same(const struct hf_conn *a, const struct hf_conn *b)
+{
+	return a->state == b->state && a->recv.seq == b->recv.seq && a->recv.len == b->recv.len &&
+	       a->send.seq == b->send.seq && a->send.len == b->send.len && a->unsent == b->unsent;
+}
+
+/* The image that is being written, as the sink of queues. */
+struct target {
+	struct hf_image_file *file;
+	struct hf_image_writer *writer;
+	struct hf_error *err;
+};
+
+static int take(void *context, const uint8_t *data, size_t len)
+{
+	const struct target *target = context;
+
+	return hf_image_write_bytes(target->writer, data, len, target->err);
+}
+
+/*
+ * The record is in the image already, so what the socket says must be the same again. What is
+ * mapped is filled as a whole, all else in pieces that go through the buffers of *queues.
+ */
+static int fill(int sock, const struct hf_conn *conn, const struct target *target,
+	const struct hf_image_map *map, bool cut_recv, const struct hf_queues *queues)
+{
+	struct target to = *target;
+	const struct hf_queue_sink sink = {.recv = cut_recv ? take : NULL,
+		.send = map->data ? NULL : take,
+		.context = &to,
+		.recv_len = conn->recv.len,
+		.send_len = conn->send.len};
+	struct hf_queues place = *queues;
+	struct hf_error why = HF_ERROR_INIT, of_image = HF_ERROR_INIT;
+	struct hf_conn again = *conn;
+	int ret;
+
+	place.sink = &sink;
+	if (!cut_recv)
+		place.recv = map->data;
+	if (map->data)
+		place.send = map->data + (cut_recv ? 0 : conn->recv.len);
+	to.err = &of_image;
+	ret = hf_tcp_read(sock, &again, &place, &why);
+	if (ret == -EOPNOTSUPP)
+		return ret;
+	/* Of the mapping: see sys/image_map.h. */
+	if (ret == -EFAULT)
+		ret = hf_error_set(
+			&why, -EIO, "cannot write %s: is its file system full?", HF_IMAGE_NAME);
+	if (ret == 0 && !is_same(&again, conn))
+		ret = hf_error_set(&why, -EAGAIN, "the queues changed while they were read");
+	return ret < 0 ? hf_error_set(
+				 target->err, ret, "%s", of_image.code ? of_image.text : why.text)
+		       : 0;
+}
+
+/* One after the other, with what is too long for pieces, and all where `mapped`, in a mapping. */
+static int write_queues(int sock, const struct hf_conn *conn, const struct target *target,
+	bool mapped, const struct hf_queues *queues)
+{
+	struct hf_image_map map = HF_IMAGE_MAP_NONE;
+	size_t before = mapped ? 0 : conn->recv.len;
+	size_t len = (size_t)conn->recv.len + conn->send.len - before;
+	int ret = 0;
+
+	if (mapped || conn->send.len > HF_SEND_SKIP)
+		ret = hf_image_map_next(&map, target->file, before, len, target->err);
+	if (ret == 0)
+		ret = fill(sock, conn, target, &map, !mapped, queues);
+	if (ret == 0 && map.data)
+		ret = hf_image_map_done(&map, target->file, target->writer, target->err);
+	hf_image_map_clear(&map);
+	return ret;
+}
+
+int hf_long_queues_write(int sock, const struct hf_conn *conn, struct hf_image_file *file,
+	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err)
+{
+	const struct target target = {file, writer, err};
+	int ret = hf_queues_make_room(queues, HF_QUEUE_HELD, SEND_PIECE);
+
+	if (ret < 0)
+		return hf_error_sys(err, ret, "cannot hold the queues");
+	ret = hf_image_write_record(writer, conn, err);
+	if (ret == 0)
+		ret = write_queues(sock, conn, &target, false, queues);
+	/* A receive queue is read in pieces since Linux 6.9: SO_PEEK_OFF. */
+	if (ret == -EOPNOTSUPP)
+		ret = write_queues(sock, conn, &target, true, queues);
+	return ret == -EOPNOTSUPP ? hf_error_sys(err, ret, "cannot read the queues") : ret;
+}
+
+/* The urgent byte is looked at, which a mapping must not be. */
+bool hf_has_long_queues(const struct hf_conn *conn)
+{
+	return (conn->recv.len > HF_QUEUE_HELD || conn->send.len > HF_QUEUE_HELD) &&
+	       !conn->urgent.present;
+}
