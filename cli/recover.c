@@ -191,6 +191,17 @@ static void recover_locks(struct recovery *recovery)
 	}
 }
 
+/* A restore would have done so as its last step (lib/resend.h), with the locks out of the way. */
+static void send_held(const struct recovery *recovery)
+{
+	for (size_t i = 0; i < recovery->survey.n_sockets && !recovery->options->dry_run; i++) {
+		const struct hf_found_socket *sock = &recovery->survey.sockets[i];
+
+		if (sock->hands == HF_HANDS_NONE && !hf_tcp_is_sent(sock->frozen->fd, 0))
+			hf_tcp_push(sock->frozen->fd);
+	}
+}
+
 static void recover_all(struct recovery *recovery)
 {
 	yajl_gen gen = recovery->gen;
@@ -198,6 +209,7 @@ static void recover_all(struct recovery *recovery)
 	if (!gen) {
 		recover_sockets(recovery);
 		recover_locks(recovery);
+		send_held(recovery);
 		return;
 	}
 	yajl_gen_map_open(gen);
@@ -210,6 +222,7 @@ static void recover_all(struct recovery *recovery)
 	yajl_gen_array_open(gen);
 	recover_locks(recovery);
 	yajl_gen_array_close(gen);
+	send_held(recovery);
 	hf_found_put_error(gen, &recovery->survey);
 	yajl_gen_map_close(gen);
 }

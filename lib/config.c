@@ -98,6 +98,16 @@ static bool set_prelude_limit(struct hf_config *config, struct span value)
 	return set_number(&config->prelude_limit_ms, value, 0, MAX_PRELUDE_LIMIT_MS);
 }
 
+static bool set_hold_back(struct hf_config *config, struct span value)
+{
+	return set_on_off(&config->resend.hold, value);
+}
+
+static bool set_duplicate_acks(struct hf_config *config, struct span value)
+{
+	return set_on_off(&config->resend.duplicates, value);
+}
+
 static bool set_on_unreachable(struct hf_config *config, struct span value)
 {
 	return hf_unreachable_parse(&config->on_unreachable, value.at, value.len);
@@ -114,6 +124,8 @@ static const struct key {
 	{"kick", set_kick, "on or off"},
 	{"prelude", set_prelude, "on or off"},
 	{"prelude-limit", set_prelude_limit, "from 0 to 1000 (milliseconds)"},
+	{"hold-back", set_hold_back, "on or off"},
+	{"duplicate-acks", set_duplicate_acks, "on or off"},
 	{"on-unreachable", set_on_unreachable, "abort or close"},
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -153,6 +165,7 @@ struct hf_config hf_config_defaults(void)
 		.kick = true,
 		.prelude = true,
 		.prelude_limit_ms = PRELUDE_LIMIT_MS,
+		.resend = {.hold = true, .duplicates = true},
 		.on_unreachable = HF_UNREACHABLE_ABORT};
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "lib/error.h"
+#include "lib/resend.h"
 #include "lib/unreachable.h"
 
 struct hf_config {
@@ -19,6 +20,7 @@ struct hf_config {
 	bool kick;                      /* kick: peers are made to send again at once, lib/kick.h */
 	bool prelude;                   /* prelude: peers pause before the lock, lib/prelude.h */
 	unsigned int prelude_limit_ms;  /* prelude-limit: how long a dump waits for that */
+	struct hf_resend_rules resend;  /* hold-back, duplicate-acks */
 	enum hf_unreachable on_unreachable; /* on-unreachable */
 };
 

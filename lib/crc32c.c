@@ -42,7 +42,7 @@ static uint32_t by_table(uint32_t crc, const uint8_t *at, size_t len)
  * The instruction takes three cycles, and could start each cycle: so three lanes of the data are
  * folded side by side, and their CRCs put together.
  */
-#define LANE 2048 /* bytes */
+#define LANE ((size_t)2048) /* bytes */
 
 #define sse42 __attribute__((target("sse4.2")))
 

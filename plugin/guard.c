@@ -104,7 +104,7 @@ static void wake_peers(const struct hf_guard *guard)
 	for (uint32_t i = 0; i < guard->n; i++) {
 		/* After a dump the tasks may have run before the lock was removed. */
 		if (guarded->job == HF_GUARDIAN_DUMP)
-			hf_tcp_push(guard->socks[i].fd);
+			hf_tcp_flush(guard->socks[i].fd);
 		close(guard->socks[i].fd);
 	}
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
@@ -241,6 +241,20 @@ static void guard_dump(const struct hf_guard *guard)
 		guard_begun_dump(guard);
 }
 
+/* What was held back in the rebuilt queues, and would go out with the last step of the restore. */
+static void send_held(const struct hf_guard *guard)
+{
+	for (uint32_t i = 0; i < guard->n; i++) {
+		const struct hf_guarded_sock *sock = &guard->socks[i];
+
+		if (hf_tcp_is_sent(sock->fd, sock->unsent))
+			continue;
+		hf_tcp_push(sock->fd);
+		if (!hf_tcp_is_sent(sock->fd, sock->unsent))
+			hf_tcp_count_as_sent(sock->fd, sock->reuseaddr, NULL);
+	}
+}
+
 static void guard_restore(const struct hf_guard *guard)
 {
 	bool is_dismissed = next_word(guard->control) == HF_DISMISS;
@@ -256,6 +270,7 @@ static void guard_restore(const struct hf_guard *guard)
 		/* The tasks run as soon as CRIU is gone, so the sockets come first. */
 		thaw_all(guard);
 		unlock(guard);
+		send_held(guard);
 		report(guard, "CRIU ended during the restore, which was complete");
 	}
 	wake_peers(guard);

@@ -18,7 +18,8 @@ enum hf_word { HF_READY = 'R', HF_COMMIT = 'C', HF_DISMISS = 'D', HF_ENDED = 0 }
 
 struct hf_guarded_sock {
 	int fd;
-	bool reuseaddr; /* SO_REUSEADDR, which repair mode takes for itself */
+	bool reuseaddr;  /* SO_REUSEADDR, which repair mode takes for itself */
+	uint32_t unsent; /* bytes, and a FIN, that the program had not sent yet */
 };
 
 /* Its own view of it all. */

@@ -143,10 +143,13 @@ static void choose_socks(struct hf_guard *guard)
 {
 	const struct hf_guarded *guarded = guard->guarded;
 
-	for (uint32_t i = 0; i < guarded->image->n_conns; i++)
+	for (uint32_t i = 0; i < guarded->image->n_conns; i++) {
+		const struct hf_conn *conn = &guarded->image->conns[i];
+
 		if (is_guarded(guarded, i))
-			guard->socks[guard->n++] = (struct hf_guarded_sock){
-				guarded->socks[i], guarded->image->conns[i].reuseaddr};
+			guard->socks[guard->n++] = (struct hf_guarded_sock){guarded->socks[i],
+				conn->reuseaddr, conn->unsent + conn->fin_unsent};
+	}
 }
 
 /*

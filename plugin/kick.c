@@ -28,7 +28,18 @@ void hf_wake_note(struct hf_conn *shared, const struct hf_conn *conn)
 	__atomic_store_n(&shared->state, conn->state, __ATOMIC_RELEASE);
 }
 
+/* What our kernel sends again meanwhile has a later timestamp, but tells no window that counts: it
+ * begins before what the peer expects. Linux takes a segment without one. */
 static void open_window(struct hf_raw *raw, const struct hf_conn *conn)
+{
+	struct hf_segment ack = hf_kick_ack(conn);
+
+	ack.has_timestamps = false;
+	hf_raw_send(raw, &ack, NULL);
+}
+
+/* Others may insist on one (RFC 7323 section 3.2). */
+static void open_again(struct hf_raw *raw, const struct hf_conn *conn)
 {
 	const struct hf_segment ack = hf_kick_ack(conn);
 
@@ -76,7 +87,7 @@ void hf_wake_peers(const struct hf_wake *wake)
 		for_all(wake, &raw, kick, KICKS_AT_ONCE);
 	if (wake->paused) {
 		wait_until(start_us + AGAIN_US);
-		for_all(wake, &raw, open_window, ACKS_AT_ONCE);
+		for_all(wake, &raw, open_again, ACKS_AT_ONCE);
 	}
 	hf_raw_close(&raw);
 }

@@ -3,8 +3,7 @@
 
 #include <errno.h>
 
-/* Of a send queue; the longest that is cut into them takes four. */
-#define SEND_PIECE (4u << 20)
+#define PART (512u << 10) /* stays in the cache between checksum and file */
 
 static bool is_same(const struct hf_conn *a, const struct hf_conn *b)
 {
@@ -22,8 +21,12 @@ struct target {
 static int take(void *context, const uint8_t *data, size_t len)
 {
 	const struct target *target = context;
+	int ret = 0;
 
-	return hf_image_write_bytes(target->writer, data, len, target->err);
+	for (size_t done = 0; done < len && ret == 0; done += PART)
+		ret = hf_image_write_bytes(target->writer, data + done,
+			len - done < PART ? len - done : PART, target->err);
+	return ret;
 }
 
 /*
@@ -87,7 +90,9 @@ int hf_long_queues_write(int sock, const struct hf_conn *conn, struct hf_image_f
 	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err)
 {
 	const struct target target = {file, writer, err};
-	int ret = hf_queues_make_room(queues, HF_QUEUE_HELD, SEND_PIECE);
+	/* What is not mapped is read at once: to skip costs as much as to copy. */
+	size_t send = conn->send.len > HF_SEND_SKIP ? 0 : conn->send.len;
+	int ret = hf_queues_make_room(queues, HF_QUEUE_HELD, send);
 
 	if (ret < 0)
 		return hf_error_sys(err, ret, "cannot hold the queues");

@@ -21,6 +21,7 @@
 #include "plugin/restore.h"
 #include "sys/bundle.h"
 #include "sys/config_file.h"
+#include "sys/grace_period.h"
 #include "sys/kernel_check.h"
 
 /* CRIU's hooks have no context argument: this is the one operation that the process is about. */
@@ -43,7 +44,10 @@ static int init_dump(void)
 {
 	struct hf_error err = HF_ERROR_INIT;
 
-	return hf_kernel_check(&err) < 0 ? fail("dump refused", &err) : 0;
+	/* The latter while the tasks still run. */
+	if (hf_kernel_check(&err) < 0 || hf_grace_period_prepare(&err) < 0)
+		return fail("dump refused", &err);
+	return 0;
 }
 
 /* What the container's own annotation says goes before the configuration of the host. */
@@ -244,6 +248,7 @@ static void fini(int stage, int result)
 {
 	if (stage == CR_PLUGIN_STAGE__DUMP)
 		end_dump(result);
+	hf_grace_period_release();
 	if (the.has_restore)
 		end_restore();
 	the.has_restore = false;

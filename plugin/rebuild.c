@@ -79,7 +79,7 @@ static int rebuild_held(struct worker *worker, uint32_t i, struct hf_error *err)
 			conn->send.len, err);
 	return ret < 0 ? ret
 		       : hf_tcp_rebuild(rebuild->socks[i], conn, queues->recv, queues->send,
-				 &worker->tools, err);
+				 &worker->tools, &rebuild->resend[i], err);
 }
 
 /* With queues that the kernel itself copies out of the image. */
@@ -93,7 +93,7 @@ static int rebuild_mapped(struct worker *worker, uint32_t i, struct hf_error *er
 
 	if (ret == 0)
 		ret = hf_tcp_rebuild(rebuild->socks[i], conn, map.data, map.data + conn->recv.len,
-			&worker->tools, err);
+			&worker->tools, &rebuild->resend[i], err);
 	if (ret == -EFAULT)
 		hf_error_set(
 			err, -EIO, "the queues cannot be read any more from %s", HF_IMAGE_NAME);
@@ -131,7 +131,7 @@ static int rebuild_some(const struct hf_rebuild *rebuild, uint32_t from, uint32_
 	struct worker worker = {.rebuild = rebuild,
 		.raw = HF_RAW_INIT(rebuild->netns),
 		.options = restore->options,
-		.tools = {&worker.raw, &worker.options}};
+		.tools = {&worker.raw, &worker.options, restore->config.resend}};
 	int ret = 0;
 
 	for (uint32_t i = from; i < to && ret == 0; i++) {

@@ -8,8 +8,9 @@
 struct hf_rebuild {
 	struct hf_restore *restore; /* n_closed, closed[], n_kept and options are filled in */
 	int netns;
-	int *socks;   /* one a connection; -1 afterwards: it is done with */
-	bool *closed; /* one a connection; true: it could not be had here */
+	int *socks;             /* one a connection; -1 afterwards: it is done with */
+	bool *closed;           /* one a connection; true: it could not be had here */
+	enum hf_resend *resend; /* one a connection */
 };
 
 /* Returns 0, or a negative errno with a text that names the record. */

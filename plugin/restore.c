@@ -12,6 +12,7 @@
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
 #include "plugin/rebuild.h"
+#include "plugin/resend.h"
 #include "plugin/unreachable.h"
 #include "sys/clock.h"
 #include "sys/conntrack.h"
@@ -141,6 +142,7 @@ struct target {
 	struct hf_guardian_page *page;
 	int *socks;   /* -1: left alone */
 	bool *closed; /* could not be had here */
+	enum hf_resend *resend;
 	struct hf_raw raw;
 };
 
@@ -191,7 +193,8 @@ static int get_sockets(struct target *target, struct hf_error *err)
 	/* In any case: what is in it will be closed. */
 	target->socks = no_fds(n);
 	target->closed = calloc((size_t)n + 1, sizeof(*target->closed));
-	if (!target->socks || !target->closed || !pidfds)
+	target->resend = calloc((size_t)n + 1, sizeof(*target->resend));
+	if (!target->socks || !target->closed || !target->resend || !pidfds)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
 	ret = get_all(target, pidfds, err);
 	for (size_t i = 0; i < target->tree.n; i++)
@@ -217,7 +220,7 @@ static int start_guardian(struct target *target, struct hf_error *err)
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
 	const struct hf_rebuild rebuild = {
-		target->restore, target->netns, target->socks, target->closed};
+		target->restore, target->netns, target->socks, target->closed, target->resend};
 	uint64_t start = hf_now_us();
 	int ret = hf_rebuild(&rebuild, err);
 
@@ -266,6 +269,7 @@ static void tell_unreachable(struct target *target)
 static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
 	const struct target *target = context;
+	struct hf_raw raw = HF_RAW_INIT(target->netns);
 	int first = 0;
 
 	for (uint32_t i = from; i < to; i++) {
@@ -274,8 +278,12 @@ static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_erro
 
 		/* One for each: restore_tree() made them. */
 		/* NOLINTNEXTLINE(clang-analyzer-security.ArrayBound) */
-		if (target->socks[i] >= 0)
-			ret = hf_tcp_resume(target->socks[i], conn->reuseaddr, first ? NULL : err);
+		if (target->socks[i] < 0)
+			continue;
+		ret = hf_tcp_resume(target->socks[i], conn->reuseaddr, first ? NULL : err);
+		if (ret == 0 && target->resend[i] != HF_RESEND_BY_TIMER)
+			hf_resend(target->socks[i], conn, target->resend[i], &raw,
+				target->restore->file);
 		if (ret < 0 && !first) {
 			char text[HF_CONN_TEXT];
 
@@ -283,6 +291,7 @@ static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_erro
 				err, ret, "connection %s", hf_conn_format(text, conn));
 		}
 	}
+	hf_raw_close(&raw);
 	return first;
 }
 
@@ -290,8 +299,10 @@ static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_erro
 static int resume_all(struct target *target, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
-	int ret = hf_parallel(target->restore->image.n_conns, SHARE, resume_some, target, err);
+	const struct hf_image *image = &target->restore->image;
+	int ret = hf_parallel(image->n_conns, SHARE, resume_some, target, err);
 
+	hf_resend_finish(target->socks, image->conns, target->resend, image->n_conns);
 	target->restore->resume_us = hf_now_us() - start;
 	return ret;
 }
@@ -391,6 +402,7 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 		hf_close_fd(&target.socks[i]);
 	free(target.socks);
 	free(target.closed);
+	free(target.resend);
 	hf_raw_close(&target.raw);
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);

@@ -2,19 +2,17 @@
 #include "sys/net_lock.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "lib/lock_note.h"
+#include "sys/grace_period.h"
 #include "sys/netlink.h"
 #include "sys/processes.h"
 
@@ -305,23 +303,7 @@ int hf_net_unlock_expired(int netns, struct hf_error *err)
 	return ret < 0 ? ret : n;
 }
 
-/* packet_release() waits for a grace period of RCU, as membarrier() does, and the hooks run under
- * RCU. */
-static int packet_barrier(struct hf_error *err)
-{
-	int sock = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-
-	if (sock < 0)
-		return hf_error_sys(err, -errno,
-			"the kernel has neither membarrier(MEMBARRIER_CMD_GLOBAL) nor packet "
-			"sockets, one of which is needed to wait for packets under way");
-	close(sock);
-	return 0;
-}
-
 int hf_net_lock_barrier(struct hf_error *err)
 {
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0)
-		return 0;
-	return packet_barrier(err);
+	return hf_grace_period_wait(err);
 }

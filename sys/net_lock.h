@@ -77,8 +77,8 @@ int hf_net_unlock_expired(int netns, struct hf_error *err);
 
 /*
  * Returns only when no packet that passed the netfilter hooks before the lock was committed is
- * still being processed: a commit alone is no barrier, since the hooks run under RCU. By
- * membarrier(2), or where the kernel refuses that (nohz_full) by closing a packet socket.
+ * still being processed: a commit alone is no barrier, since the hooks run under RCU. Quick after
+ * hf_grace_period_prepare() (sys/grace_period.h).
  */
 int hf_net_lock_barrier(struct hf_error *err);
 

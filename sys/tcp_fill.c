@@ -78,11 +78,12 @@ void hf_steps_close_buffers(struct hf_steps *steps, const struct hf_buffers *buf
 }
 
 /* The kernel may take less than asked; a send without progress is an error. */
-static void send_all(struct hf_steps *steps, const char *what, const uint8_t *data, size_t len)
+static void send_all(
+	struct hf_steps *steps, const char *what, const uint8_t *data, size_t len, int flags)
 {
 	while (len > 0 && steps->ret == 0) {
 		ssize_t n = send(steps->sock, data, len < SEND_CHUNK ? len : SEND_CHUNK,
-			MSG_DONTWAIT | MSG_NOSIGNAL);
+			flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -106,7 +107,7 @@ void hf_steps_fill(struct hf_steps *steps, int which, const uint8_t *data, size_
 		return;
 	hf_steps_set_int(steps, recv ? "choose the receive queue" : "choose the send queue",
 		IPPROTO_TCP, TCP_REPAIR_QUEUE, which);
-	send_all(steps, recv ? "fill the receive queue" : "fill the send queue", data, len);
+	send_all(steps, recv ? "fill the receive queue" : "fill the send queue", data, len, 0);
 }
 
 /*
@@ -114,13 +115,37 @@ void hf_steps_fill(struct hf_steps *steps, int which, const uint8_t *data, size_
  * drops what it tries to send now, so that it stays unsent. TCP_NOTSENT_LOWAT, also by sysctl,
  * would refuse some of it (kernel tcp_stream_memory_free()).
  */
-void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len)
+static void fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len, size_t piece)
 {
-	if (len == 0)
-		return;
 	hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	hf_steps_set_int(steps, "raise TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1);
-	send_all(steps, "fill the send queue", data, len);
+	for (size_t at = 0; at < len; at += piece)
+		send_all(steps, "fill the send queue", data + at, piece, piece < len ? MSG_EOR : 0);
 	hf_steps_set_int(steps, "reset TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0);
 	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
+}
+
+void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len)
+{
+	if (len > 0)
+		fill_unsent(steps, data, len, len);
+}
+
+/*
+ * The bytes that end what was sent, with HF_RESEND_TAIL. Of bytes that are queued in repair mode
+ * the kernel makes nothing when a SACK comes for them (TCPCB_REPAIRED in tcp_rack_advance()), so
+ * these are queued outside it, each in a packet of its own, and counted as sent afterwards.
+ */
+void hf_steps_fill_sent(struct hf_steps *steps, const uint8_t *data, size_t len)
+{
+	size_t tail = *steps->resend == HF_RESEND_TAIL ? HF_RESEND_TAIL_BYTES : 0;
+
+	hf_steps_fill(steps, TCP_SEND_QUEUE, data, len - tail);
+	if (tail == 0)
+		return;
+	fill_unsent(steps, data + len - tail, tail, 1);
+	hf_steps_set_int(
+		steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
+	if (steps->ret == 0)
+		hf_steps_note(steps, "count as sent", hf_tcp_push(steps->sock));
 }

@@ -37,7 +37,7 @@ int hf_tcp_pulse(int sock, struct hf_tcp_pulse *pulse, struct hf_error *err)
 }
 
 /* Where TCP_CORK is off already, this is all that turning it off does (__tcp_sock_set_cork()). */
-void hf_tcp_push(int sock)
+void hf_tcp_flush(int sock)
 {
 	int corked = 1;
 

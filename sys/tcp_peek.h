@@ -29,7 +29,7 @@ int hf_tcp_peek(int sock, struct hf_conn *conn, uint32_t silent_ms, struct hf_tc
  * Sends what is queued and may go. Where a lock had refused it the kernel would try again after a
  * timer, 200 ms at least.
  */
-void hf_tcp_push(int sock);
+void hf_tcp_flush(int sock);
 
 int hf_tcp_pulse(int sock, struct hf_tcp_pulse *pulse, struct hf_error *err);
 

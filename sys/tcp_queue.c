@@ -216,6 +216,7 @@ int hf_tcp_read_recv_queue(
  * Peeks at what comes after the first `skip` bytes, which all go to the same place. Returns how
  * much is queued: the kernel tells that, whatever the room.
  */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes to it */
 static ssize_t peek_behind(int sock, size_t skip, uint8_t *buf, size_t len)
 {
 	static uint8_t skipped[SKIP_PIECE];

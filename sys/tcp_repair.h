@@ -14,6 +14,7 @@
 
 #include "lib/conn.h"
 #include "lib/error.h"
+#include "lib/resend.h"
 #include "sys/raw_socket.h"
 #include "sys/sock_diag.h"
 #include "sys/sock_options.h"
@@ -37,7 +38,8 @@ struct hf_borrowed {
 /* A queue that is longer is not held in memory, but goes from socket to image and back. */
 #define HF_QUEUE_HELD (1u << 20)
 
-/* Of a send queue at most so much is skipped to come to a piece of it. */
+/* A send queue can be peeked at from its start only. One that is longer is mapped; in pieces it is
+ * read no further than to here. */
 #define HF_SEND_SKIP (16u << 20)
 
 /* Where a long queue goes, piece by piece. Each returns 0 or a negative errno. */
@@ -102,16 +104,19 @@ int hf_tcp_freeze(int sock, struct hf_error *err);
 struct hf_tcp_tools {
 	struct hf_raw *raw;
 	struct hf_sock_options_writer *options;
+	struct hf_resend_rules resend;
 };
 
 /*
  * Builds the connection in a closed socket, by the steps of its state (lib/tcp_state.h), and leaves
- * it in repair mode. Its options come back with it, also where there is nothing to build. Returns
- * 0; 1 if there is nothing to build, or the socket is in this state already, and left alone; or a
- * negative errno (-EADDRNOTAVAIL: the local address is not here, or the tuple is taken).
+ * it in repair mode. Its options come back with it, also where there is nothing to build. *resend
+ * says how data that was under way is to be sent again, once the socket is resumed. Returns 0; 1 if
+ * there is nothing to build, or the socket is in this state already, and left alone; or a negative
+ * errno (-EADDRNOTAVAIL: the local address is not here, or the tuple is taken).
  */
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, const struct hf_tcp_tools *tools, struct hf_error *err);
+	const void *send_data, const struct hf_tcp_tools *tools, enum hf_resend *resend,
+	struct hf_error *err);
 
 /* Leaves a socket that a hf_tcp_rebuild() has failed on closed in both directions: reading gives
  * end of file. */
@@ -120,5 +125,20 @@ int hf_tcp_abandon(int sock, bool reuseaddr, struct hf_error *err);
 /* Repair mode off, for an established connection with a window probe, which makes the peer answer;
  * SO_REUSEADDR as it was. */
 int hf_tcp_resume(int sock, bool reuseaddr, struct hf_error *err);
+
+/*
+ * HF_RESEND_HELD, after hf_tcp_resume(): sends what is queued, by TCP_NODELAY, which does so in
+ * spite of TCP_CORK (tcp(7)).
+ */
+int hf_tcp_push(int sock);
+
+/* True if nothing is left but the last `unsent` bytes, which the program had not sent yet. */
+bool hf_tcp_is_sent(int sock, uint32_t unsent);
+
+/*
+ * What could not be sent counts as sent from now on, and the kernel's timer sends it: the socket
+ * would else go on to drop acknowledgements of it, if the peer has it already.
+ */
+int hf_tcp_count_as_sent(int sock, bool reuseaddr, struct hf_error *err);
 
 #endif

@@ -19,6 +19,7 @@ static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum h
 	switch (step) {
 	case HF_STEP_CONNECT:
 		hf_step_connect(steps, row);
+		hf_steps_choose_resend(steps);
 		break;
 	case HF_STEP_SYN:
 		hf_step_syn(steps, row);
@@ -27,7 +28,7 @@ static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum h
 		hf_step_received(steps, recv_data);
 		break;
 	case HF_STEP_SENT:
-		hf_steps_fill(steps, TCP_SEND_QUEUE, send_data, sent);
+		hf_steps_fill_sent(steps, send_data, sent);
 		break;
 	case HF_STEP_UNSENT:
 		if (conn->unsent)
@@ -52,9 +53,12 @@ static void do_step(struct hf_steps *steps, const struct hf_tcp_row *row, enum h
  * holds that, but not on the loopback device, where it would count as sent and be lost, and not
  * towards a peer that is made up. So the socket gets a mark that the lock drops.
  */
-static bool is_loud(const struct hf_conn *conn)
+static bool is_loud(const struct hf_steps *steps)
 {
-	return conn->state != HF_TCP_ESTABLISHED || conn->unsent || conn->urgent.present;
+	const struct hf_conn *conn = steps->conn;
+
+	return *steps->resend == HF_RESEND_TAIL || conn->state != HF_TCP_ESTABLISHED ||
+	       conn->unsent || conn->urgent.present;
 }
 
 static void set_mark(struct hf_steps *steps, int mark)
@@ -66,14 +70,14 @@ static void do_all(struct hf_steps *steps, const struct hf_tcp_row *row, const u
 	const uint8_t *send_data)
 {
 	enum hf_tcp_state state = HF_TCP_CLOSE;
-	bool loud = is_loud(steps->conn), muted = false;
+	bool muted = false;
 	int mark = 0;
 
 	for (const enum hf_step *step = row->steps; *step != HF_STEP_END; step++) {
 		enum hf_tcp_state next = hf_tcp_after(state, *step);
 
 		/* Not for connect() in repair mode: routes may depend on the mark. */
-		if (loud && !muted && *step != HF_STEP_CONNECT) {
+		if (!muted && *step != HF_STEP_CONNECT && is_loud(steps)) {
 			hf_steps_note(steps, "get SO_MARK",
 				hf_get_int(steps->sock, SOL_SOCKET, SO_MARK, &mark));
 			set_mark(steps, (int)HF_MARK_MUTE);
@@ -124,11 +128,16 @@ static int look(int sock, const struct hf_conn *conn, struct hf_error *err)
 }
 
 int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
-	const void *send_data, const struct hf_tcp_tools *tools, struct hf_error *err)
+	const void *send_data, const struct hf_tcp_tools *tools, enum hf_resend *resend,
+	struct hf_error *err)
 {
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
-	struct hf_steps steps = {
-		.sock = sock, .conn = conn, .peer = conn->peer, .tools = tools, .err = err};
+	struct hf_steps steps = {.sock = sock,
+		.conn = conn,
+		.resend = resend,
+		.peer = conn->peer,
+		.tools = tools,
+		.err = err};
 	struct hf_buffers buffers = {0};
 	char text[HF_CONN_TEXT];
 	int ret;

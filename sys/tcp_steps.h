@@ -13,6 +13,8 @@
 struct hf_steps {
 	int sock;
 	const struct hf_conn *conn;
+	struct hf_conn held; /* what conn points to where data is held back, lib/resend.h */
+	enum hf_resend *resend;
 	struct hf_endpoint peer; /* the connection's, or a made up one */
 	const struct hf_tcp_tools *tools;
 	struct hf_error *err;
@@ -41,6 +43,12 @@ void hf_steps_close_buffers(struct hf_steps *steps, const struct hf_buffers *buf
 
 /* Appends to the queue `which`, TCP_RECV_QUEUE or TCP_SEND_QUEUE, in repair mode. */
 void hf_steps_fill(struct hf_steps *steps, int which, const uint8_t *data, size_t len);
+
+/* After HF_STEP_CONNECT: decides on *steps->resend, and makes conn what it says. */
+void hf_steps_choose_resend(struct hf_steps *steps);
+
+/* HF_STEP_SENT */
+void hf_steps_fill_sent(struct hf_steps *steps, const uint8_t *data, size_t len);
 
 /* Appends to the send queue what counts as not sent. */
 void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len);

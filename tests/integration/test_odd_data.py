@@ -194,6 +194,49 @@ def sixteen_megabytes(w: World) -> Iterator[None]:
     end(w, link, MANY + 100_000, MANY)
 
 
+# HF_QUEUE_HELD and HF_SEND_SKIP: what is read at once, and what of a send queue is.
+HELD, PIECE, SKIP = 1 << 20, 4 << 20, 16 << 20
+
+
+@dataclass(frozen=True)
+class Long:
+    """Queues as long as what is held in memory or read at once, and a byte more.
+
+    What a sends is lost, so that all of it stays queued.
+    """
+
+    to_a: int
+    from_a: int
+
+    def __str__(self) -> str:
+        return f"long-{self.to_a}-{self.from_a}"
+
+    def __call__(self, w: World) -> Iterator[None]:
+        link = w.wide_link(str(self), self.to_a, self.from_a)
+        link.b.send(self.to_a)
+        link.a.wait_inq(self.to_a)
+        link.lose()
+        link.a.send(self.from_a)
+        assert link.a.queued()[0] == self.from_a
+        yield
+        saved = w.saved(link)
+        if saved:
+            lengths = saved["receive"]["length"], saved["send"]["length"]
+            assert lengths == (self.to_a, self.from_a)
+        end(w, link, self.from_a, self.to_a)
+
+
+LONG = [
+    Long(HELD, HELD),
+    Long(HELD + 1, 0),
+    Long(0, HELD + 1),
+    Long(3 * HELD, 2 * PIECE),
+    Long(5 * HELD + 7, SKIP),
+    Long(2 * HELD + 1, SKIP + 1),
+    Long(0, PIECE + 1),
+]
+
+
 # ---- numbers that wrap
 
 
@@ -325,6 +368,7 @@ SCENES: list[Scene] = [
     zero_window_both,
     zero_window_both_inside,
     sixteen_megabytes,
+    *LONG,
     linger,
     shut_for_reading,
     *WRAPS,

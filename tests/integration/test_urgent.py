@@ -46,6 +46,8 @@ class Urgent:
     def link(self, w: World) -> Link:
         if self.seq is not None:
             return w.made(self.name, (1000, self.seq % WRAP))
+        if self.before > 1 << 20:
+            return w.wide_link(self.name, self.before + self.after, 0)
         return w.link(self.name, self.inside)
 
     def __call__(self, w: World) -> Iterator[None]:
@@ -236,6 +238,8 @@ SCENES: list[Scene] = [
     Urgent("reached-alone-taken", 700, 0, read=700, taken=True),
     Urgent("part-read", 700, 500, read=100),
     Urgent("long", 30_000, 20_000),
+    Urgent("very-long", 1_500_000, 900_000),
+    Urgent("very-long-taken", 2_100_000, 100, taken=True, peek_off=5),
     Urgent("peek-off-0", 700, 500, peek_off=0),
     Urgent("peek-off-before", 700, 500, peek_off=300),
     Urgent("peek-off-behind", 700, 500, peek_off=900),

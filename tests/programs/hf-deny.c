@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -28,6 +29,7 @@ static const struct denial {
 } denials[] = {
 	{"pidfd_getfd", SYS_pidfd_getfd, {0, 0}, {ANY, ANY}, ENOSYS},
 	{"membarrier", SYS_membarrier, {0, 0}, {ANY, ANY}, EINVAL}, /* as with nohz_full */
+	{"if_flags", SYS_ioctl, {1, 0}, {SIOCSIFFLAGS, ANY}, EPERM},
 	{"nftables", SYS_socket, {0, 2}, {AF_NETLINK, NETLINK_NETFILTER}, EPROTONOSUPPORT},
 	{"sock_diag", SYS_socket, {0, 2}, {AF_NETLINK, NETLINK_SOCK_DIAG}, EPROTONOSUPPORT},
 	{"packet", SYS_socket, {0, 0}, {AF_PACKET, ANY}, EAFNOSUPPORT},

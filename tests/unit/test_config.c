@@ -26,6 +26,8 @@ static void test_defaults(void **state)
 	assert_true(hf_config_defaults().kick);
 	assert_true(hf_config_defaults().prelude);
 	assert_int_equal(hf_config_defaults().prelude_limit_ms, 50);
+	assert_true(hf_config_defaults().resend.hold);
+	assert_true(hf_config_defaults().resend.duplicates);
 	assert_int_equal(hf_config_defaults().on_unreachable, HF_UNREACHABLE_ABORT);
 }
 
@@ -76,7 +78,7 @@ static void test_values(void **state)
 	assert_int_equal(parse(&config,
 				 "orphan-timeout = 60000\nlock-timeout = 1\n"
 				 "on-unreachable = close\nkick = off\n"
-				 "prelude = off\nprelude-limit = 1000\n",
+				 "prelude = off\nprelude-limit = 1000\nhold-back = off\n",
 				 NULL),
 		0);
 	assert_int_equal(config.orphan_timeout_ms, 60000);
@@ -85,7 +87,13 @@ static void test_values(void **state)
 	assert_false(config.kick);
 	assert_false(config.prelude);
 	assert_int_equal(config.prelude_limit_ms, 1000);
-	assert_int_equal(parse(&config, "on-unreachable = abort\nlock-timeout = 86400", NULL), 0);
+	assert_false(config.resend.hold);
+	assert_true(config.resend.duplicates);
+	assert_int_equal(
+		parse(&config, "on-unreachable = abort\nduplicate-acks = off\nlock-timeout = 86400",
+			NULL),
+		0);
+	assert_false(config.resend.duplicates);
 	assert_int_equal(config.lock_timeout_s, 86400);
 	assert_int_equal(config.on_unreachable, HF_UNREACHABLE_ABORT);
 }
@@ -121,6 +129,8 @@ static void test_bad(void **state)
 		{"prelude = 50\n", "a.conf:1:", "`prelude` must be on or off, not `50`"},
 		{"prelude-limit = 1001\n", "a.conf:1:", "from 0 to 1000 (milliseconds), not"},
 		{"prelude-limit = on\n", "a.conf:1:", "from 0 to 1000 (milliseconds), not"},
+		{"hold-back = 1\n", "a.conf:1:", "`hold-back` must be on or off, not `1`"},
+		{"duplicate-acks = 3\n", "a.conf:1:", "must be on or off, not `3`"},
 		{"on-unreachable = off\n", "a.conf:1:", "abort or close, not `off`"},
 		{"mode = off\nmode = off\n", "a.conf:2:", "`mode` is set twice"},
 		{"mode = off\n#\nmode = on\n", "a.conf:3:", "`mode` is set twice"},

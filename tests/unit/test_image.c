@@ -498,6 +498,84 @@ static void test_writer_record_limit(void **state)
 	free(holders);
 }
 
+/* One byte of a queue; every second one is in the output before the writer hears of it. */
+static void write_byte(struct hf_image_writer *writer, struct unit_bytes *bytes, uint8_t byte)
+{
+	static unsigned int turn;
+
+	if (turn++ % 2) {
+		assert_int_equal(hf_image_write_bytes(writer, &byte, 1, NULL), 0);
+		return;
+	}
+	assert_int_equal(unit_bytes_write(bytes, &byte, 1), 0);
+	assert_int_equal(hf_image_count_bytes(writer, &byte, 1, NULL), 0);
+}
+
+/* Queues in pieces give the same file as those in memory. */
+static void test_pieces(void **state)
+{
+	struct unit_bytes whole, bytes = {.data = NULL};
+	struct hf_output out = {.write = unit_bytes_write, .context = &bytes};
+	struct hf_image_writer writer;
+	struct sample sample;
+
+	(void)state;
+	make_sample(&sample);
+	write_sample(&sample, &whole);
+	assert_int_equal(hf_image_write_header(&writer, &out, &sample.image, NULL), 0);
+	for (uint32_t i = 0; i < sample.image.n_conns; i++) {
+		const struct hf_conn *conn = &sample.conns[i];
+
+		assert_int_equal(hf_image_write_record(&writer, conn, NULL), 0);
+		for (uint32_t k = 0; k < conn->recv.len; k++)
+			write_byte(&writer, &bytes, ((const uint8_t *)sample.recv[i])[k]);
+		for (uint32_t k = 0; k < conn->send.len; k++)
+			write_byte(&writer, &bytes, ((const uint8_t *)sample.send[i])[k]);
+	}
+	assert_int_equal(hf_image_write_end(&writer, NULL), 0);
+	assert_int_equal(bytes.len, whole.len);
+	assert_memory_equal(bytes.data, whole.data, whole.len);
+	unit_bytes_clear(&bytes);
+	unit_bytes_clear(&whole);
+}
+
+/* Neither more bytes than the record says, nor anything else before the last of them. */
+static void test_pieces_count(void **state)
+{
+	static const uint8_t data[64];
+	struct unit_bytes bytes = {.data = NULL};
+	struct hf_output out = {.write = unit_bytes_write, .context = &bytes};
+	struct hf_error err = HF_ERROR_INIT;
+	struct hf_image_writer writer;
+	struct sample sample;
+	size_t before;
+
+	(void)state;
+	make_sample(&sample);
+	sample.image.n_conns = 2;
+	sample.conns[0].recv.len = 20;
+	sample.conns[0].send.len = sample.conns[0].unsent = 30;
+	assert_int_equal(hf_image_write_header(&writer, &out, &sample.image, NULL), 0);
+	assert_int_equal(hf_image_write_bytes(&writer, data, 1, &err), -EINVAL);
+	assert_contains(err.text, "more bytes");
+	assert_int_equal(hf_image_write_record(&writer, &sample.conns[0], NULL), 0);
+	assert_int_equal(hf_image_write_bytes(&writer, data, 20, NULL), 0);
+	assert_int_equal(hf_image_count_bytes(&writer, data, 29, NULL), 0);
+	before = bytes.len;
+	assert_int_equal(hf_image_write_record(&writer, &sample.conns[1], &err), -EINVAL);
+	assert_contains(err.text, "1 bytes of the queues are missing");
+	assert_int_equal(hf_image_write_bytes(&writer, data, 2, NULL), -EINVAL);
+	assert_int_equal(hf_image_count_bytes(&writer, data, 2, NULL), -EINVAL);
+	writer.announced = 1;
+	assert_int_equal(hf_image_write_end(&writer, &err), -EINVAL);
+	assert_contains(err.text, "1 bytes of the queues are missing");
+	assert_int_equal(bytes.len, before);
+	assert_int_equal(hf_image_write_bytes(&writer, data, 1, NULL), 0);
+	assert_int_equal(hf_image_write_bytes(&writer, NULL, 0, NULL), 0);
+	assert_int_equal(hf_image_write_end(&writer, NULL), 0);
+	unit_bytes_clear(&bytes);
+}
+
 static void test_id_format(void **state)
 {
 	static const uint8_t id[HF_ID_SIZE] = {
@@ -528,6 +606,8 @@ int main(void)
 		cmocka_unit_test(test_writer_refuses),
 		cmocka_unit_test(test_writer_refuses_header),
 		cmocka_unit_test(test_writer_record_limit),
+		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_pieces_count),
 		cmocka_unit_test(test_id_format),
 	};
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from .programs import builddir
 
 AGENT_TCP = Path(__file__).with_name("agent_tcp.py")
 PORT = 7500
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 PAUSE = 0.3
 
 
@@ -123,6 +125,16 @@ class World:
     def new_streams(self) -> tuple[int, int]:
         self.streams += 2
         return self.streams, self.streams + 1
+
+    def wide_link(self, name: str, to_a: int, from_a: int) -> Link:
+        """With room for so much in a's queues, by a listener of its own."""
+        ours, theirs = self.new_streams()
+        room = (socket.SOL_SOCKET, SO_SNDBUFFORCE, 2 * (to_a + from_a) + 65536)
+        wide = (socket.SOL_SOCKET, SO_RCVBUFFORCE, 3 * to_a + 65536)
+        port = self.a.listen(name, self.host, 0, [wide, room])
+        peer = (self.net.peer.v4, self.b.connect(name, self.host, port, (theirs, ours), [room]))
+        self.a.accept(name, name, (ours, theirs))
+        return Link(self.a[name], self.b[name], port, peer, self.blocks, self.blocks_inside)
 
     def pair(self, name: str, at: Control | None = None) -> tuple[RemoteConn, RemoteConn]:
         """A connection: our end, held by the agent or one of its workers, and the peer's."""
