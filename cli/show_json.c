@@ -182,6 +182,7 @@ static void put_image(yajl_gen gen, const struct hf_image *image)
 	hf_json_number(gen, "created", image->created);
 	hf_json_string(gen, "writer", image->writer);
 	hf_json_bool(gen, "netns_shared", image->netns_shared);
+	hf_json_bool(gen, "peers_paused", image->peers_paused);
 	hf_json_number(gen, "queue_bytes", image->queue_bytes);
 	put_group(gen, "listeners", image, LISTENERS);
 	put_group(gen, "closed", image, CLOSED);

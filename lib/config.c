@@ -9,7 +9,9 @@
 #define ORPHAN_TIMEOUT_MS     200
 #define MAX_LOCK_TIMEOUT_S    86400
 /* As long as Linux peers retransmit (net.ipv4.tcp_retries2). */
-#define LOCK_TIMEOUT_S 900
+#define LOCK_TIMEOUT_S       900
+#define MAX_PRELUDE_LIMIT_MS 1000
+#define PRELUDE_LIMIT_MS     50
 
 /* A piece of the text, without blanks around it. */
 struct span {
@@ -86,6 +88,16 @@ static bool set_kick(struct hf_config *config, struct span value)
 	return set_on_off(&config->kick, value);
 }
 
+static bool set_prelude(struct hf_config *config, struct span value)
+{
+	return set_on_off(&config->prelude, value);
+}
+
+static bool set_prelude_limit(struct hf_config *config, struct span value)
+{
+	return set_number(&config->prelude_limit_ms, value, 0, MAX_PRELUDE_LIMIT_MS);
+}
+
 static bool set_hold_back(struct hf_config *config, struct span value)
 {
 	return set_on_off(&config->resend.hold, value);
@@ -110,6 +122,8 @@ static const struct key {
 	{"orphan-timeout", set_orphan_timeout, "from 0 to 60000 (milliseconds)"},
 	{"lock-timeout", set_lock_timeout, "from 1 to 86400 (seconds)"},
 	{"kick", set_kick, "on or off"},
+	{"prelude", set_prelude, "on or off"},
+	{"prelude-limit", set_prelude_limit, "from 0 to 1000 (milliseconds)"},
 	{"hold-back", set_hold_back, "on or off"},
 	{"duplicate-acks", set_duplicate_acks, "on or off"},
 	{"on-unreachable", set_on_unreachable, "abort or close"},
@@ -149,6 +163,8 @@ struct hf_config hf_config_defaults(void)
 		.orphan_timeout_ms = ORPHAN_TIMEOUT_MS,
 		.lock_timeout_s = LOCK_TIMEOUT_S,
 		.kick = true,
+		.prelude = true,
+		.prelude_limit_ms = PRELUDE_LIMIT_MS,
 		.resend = {.hold = true, .duplicates = true},
 		.on_unreachable = HF_UNREACHABLE_ABORT};
 }

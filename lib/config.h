@@ -18,6 +18,8 @@ struct hf_config {
 	unsigned int orphan_timeout_ms; /* orphan-timeout: how long closed connections may drain */
 	unsigned int lock_timeout_s;    /* lock-timeout: after which a host's lock expires */
 	bool kick;                      /* kick: peers are made to send again at once, lib/kick.h */
+	bool prelude;                   /* prelude: peers pause before the lock, lib/prelude.h */
+	unsigned int prelude_limit_ms;  /* prelude-limit: how long a dump waits for that */
 	struct hf_resend_rules resend;  /* hold-back, duplicate-acks */
 	enum hf_unreachable on_unreachable; /* on-unreachable */
 };

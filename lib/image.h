@@ -45,6 +45,7 @@ struct hf_image {
 	uint64_t created;           /* seconds since 1970, UTC */
 	char writer[64];            /* program name and version */
 	bool netns_shared;          /* CRIU ran in the tasks' own network namespace */
+	bool peers_paused;          /* they were told a window of 0, lib/prelude.h */
 	struct hf_pending *pending; /* owned */
 	uint32_t n_pending;
 	/* Of the network namespace, without loopback ones: where its listeners are reached. Owned.
@@ -81,9 +82,9 @@ struct hf_image_writer {
 };
 
 /*
- * Starts an image. Of `image` it uses id, created, writer, netns_shared, addresses, aliases, the
- * pending connections and n_conns; conns may be NULL. -EBADMSG for a header that a reader would
- * refuse, -ENOMEM, or what write() returned.
+ * Starts an image. Of `image` it uses id, created, writer, netns_shared, peers_paused, addresses,
+ * aliases, the pending connections and n_conns; conns may be NULL. -EBADMSG for a header that a
+ * reader would refuse, -ENOMEM, or what write() returned.
  */
 int hf_image_write_header(struct hf_image_writer *writer, const struct hf_output *out,
 	const struct hf_image *image, struct hf_error *err);

@@ -141,6 +141,7 @@ int hf_decode_header(const Holdfast__Header *from, struct hf_image *image, struc
 	snprintf(image->writer, sizeof(image->writer), "%s", from->writer);
 	image->created = from->created;
 	image->netns_shared = from->netns_shared;
+	image->peers_paused = from->peers_paused;
 	ret = get_all_pending(from, image, err);
 	if (ret == 0)
 		ret = get_netns_addresses(from, image, err);

@@ -138,6 +138,7 @@ static int put_header(
 	header.writer = (char *)image->writer;
 	header.sockets = image->n_conns;
 	header.netns_shared = image->netns_shared;
+	header.peers_paused = image->peers_paused;
 	header.n_pending = image->n_pending;
 	header.pending = pointers;
 	header.n_addresses = image->n_addresses;

@@ -6,6 +6,8 @@
 #include "lib/packet.h"
 #include "lib/tcp_state.h"
 
+/* The kernel clears the last bit of a clock that it tells (TCP_TIMESTAMP). */
+#define LATEST             1u
 #define ICMP_HEADER        8
 #define TCP_HEADER         20
 #define PROTOCOL_ICMP      1
@@ -45,7 +47,9 @@ struct hf_segment hf_kick_ack(const struct hf_conn *conn)
 		.seq = conn->send.seq - conn->unsent + fin,
 		.ack = conn->recv.seq,
 		.flags = HF_SEGMENT_ACK,
-		.window = window(conn)};
+		.window = window(conn),
+		.has_timestamps = conn->has_timestamps,
+		.tsval = conn->timestamp | LATEST};
 }
 
 static void set_ip(struct hf_endpoint *to, enum hf_family family, enum hf_family on_wire,

@@ -29,8 +29,13 @@
 bool hf_kick_wanted(const struct hf_conn *conn);
 
 /*
- * Our acknowledgement of all that has arrived, to be sent first: the peer may not have seen it when
- * the lock came, and the error would then quote nothing that it waits for.
+ * Our acknowledgement of all that has arrived, with the real window. Before the error: the peer may
+ * not have seen it when the lock came, and the error would then quote nothing that it waits for.
+ * After a prelude (lib/prelude.h): it opens the window.
+ *
+ * Its timestamp is that of the reading, which is not older than any that the peer knows, unless the
+ * kernel has sent since. What it echoes is not known: 0, which counts for nothing (RFC 7323
+ * section 3.2).
  */
 struct hf_segment hf_kick_ack(const struct hf_conn *conn);
 

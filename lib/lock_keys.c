@@ -34,9 +34,14 @@ static struct hf_lock_setkey *new_key(struct hf_lock_keylist *list)
 	return &list->keys[list->n++];
 }
 
+enum hf_lock_set_kind hf_lock_kind(const struct hf_conn *conn)
+{
+	return hf_conn_is_ipv4_on_wire(conn) ? HF_SET_CONN4 : HF_SET_CONN6;
+}
+
 static int take_conn(struct hf_lock_keylists *lists, const struct hf_conn *conn)
 {
-	enum hf_lock_set_kind kind = hf_conn_is_ipv4_on_wire(conn) ? HF_SET_CONN4 : HF_SET_CONN6;
+	enum hf_lock_set_kind kind = hf_lock_kind(conn);
 	struct hf_lock_setkey *key = new_key(&lists->of[kind]);
 	uint8_t *at;
 

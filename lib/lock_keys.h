@@ -32,6 +32,9 @@ struct hf_lock_keylists {
  */
 enum hf_lock_place { HF_LOCK_NETNS, HF_LOCK_HOST };
 
+/* The set that a connection belongs to. */
+enum hf_lock_set_kind hf_lock_kind(const struct hf_conn *conn);
+
 /* Adds the connections and listeners of an image. 0 or -ENOMEM. */
 int hf_lock_keys_take(
 	struct hf_lock_keylists *lists, const struct hf_image *image, enum hf_lock_place place);

@@ -13,6 +13,8 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include "lib/tcp_state.h"
+
 #define TCP_FLAGS_OFFSET 13
 #define TCP_SYN_MASK     0x17 /* FIN, SYN, RST, ACK */
 #define TCP_SYN          0x02
@@ -50,7 +52,8 @@ static const struct fields {
 /* Devices that the packets of a chain leave by and that are not its business. */
 enum spared { SPARES_NONE = 0, SPARES_LOOPBACK = 1, SPARES_BRIDGES = 2 };
 
-/* The chains of a lock, and which packets they see. NF_BR_* has the numbers of NF_INET_*. */
+/* The chains of a lock, and which packets they see. NF_BR_* has the numbers of NF_INET_*. The first
+ * is the one that may be open for a while. */
 static const struct chain {
 	enum hf_lock_place place;
 	enum hf_lock_table table;
@@ -137,7 +140,7 @@ static void add_chain(struct hf_nft *nft, const struct hf_lock *lock, const stru
 	for (int kind = 0; kind < HF_LOCK_SETS; kind++) {
 		if (lists->of[kind].n == 0 || !hf_lock_sets[kind].pair)
 			continue;
-		if (chain->directions & IN)
+		if (chain->directions & IN && !lock->input_open)
 			add_drop_rule(nft, chain, kind, IN);
 		if (chain->directions & OUT)
 			add_drop_rule(nft, chain, kind, OUT);
@@ -193,6 +196,27 @@ int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct
 	if (lock->place == HF_LOCK_HOST && !lock->no_bridge)
 		add_table(&nft, lock, HF_LOCK_BRIDGE, &lists);
 	hf_lock_keys_clear(&lists);
+	return hf_nft_end(&nft, err);
+}
+
+int hf_lock_rules_close(struct hf_batch *batch, const struct hf_image *image, struct hf_error *err)
+{
+	bool has[HF_LOCK_SETS] = {false};
+	char name[HF_TABLE_NAME];
+	struct hf_nft nft;
+
+	for (uint32_t i = 0; i < image->n_conns; i++) {
+		const struct hf_conn *conn = &image->conns[i];
+		const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);
+
+		if (row && row->connected)
+			has[hf_lock_kind(conn)] = true;
+	}
+	hf_nft_begin(&nft, batch);
+	hf_nft_table(&nft, NFPROTO_INET, hf_table_name(name, image->id));
+	for (int kind = 0; kind < HF_LOCK_SETS; kind++)
+		if (has[kind])
+			add_drop_rule(&nft, &chains[0], kind, IN);
 	return hf_nft_end(&nft, err);
 }
 

@@ -55,6 +55,7 @@ struct hf_lock {
 	const struct hf_image *image; /* id, connections, listeners, addresses */
 	const char *comment;          /* at most 120 characters are kept */
 	uint32_t timeout_s;           /* of the elements; 0: they do not expire */
+	bool input_open;              /* packets of the peers pass, until hf_lock_rules_close() */
 	bool no_bridge;               /* the kernel has no bridge family: output holds it all */
 };
 
@@ -67,6 +68,13 @@ extern const uint16_t hf_lock_families[HF_LOCK_TABLES]; /* NFPROTO_* */
  * no batch, where on the host there is nothing to hold.
  */
 int hf_lock_rules_add(struct hf_batch *batch, const struct hf_lock *lock, struct hf_error *err);
+
+/*
+ * The batch that closes the input of a lock which was made with it open, in the connections'
+ * network namespace. What it makes is the lock that there would be without that, and once more does
+ * no harm.
+ */
+int hf_lock_rules_close(struct hf_batch *batch, const struct hf_image *image, struct hf_error *err);
 
 /* The batch that removes one table of a lock. ENOENT where there is none. */
 int hf_lock_rules_remove(struct hf_batch *batch, const uint8_t id[HF_ID_SIZE],

@@ -15,8 +15,8 @@
 #define HF_SEGMENT_ACK 0x10u
 #define HF_SEGMENT_URG 0x20u
 
-/* Bytes of the longest: IPv6 header, TCP header without options, one byte of data. */
-#define HF_SEGMENT_SIZE 64
+/* Bytes of the longest: IPv6 header, TCP header with timestamps, one byte of data. */
+#define HF_SEGMENT_SIZE 80
 
 struct hf_segment {
 	enum hf_family family;
@@ -25,10 +25,13 @@ struct hf_segment {
 	uint32_t seq;
 	uint32_t ack; /* used with HF_SEGMENT_ACK */
 	uint8_t flags;
-	uint16_t window; /* as on the wire: already shifted */
-	uint16_t urgent; /* used with HF_SEGMENT_URG */
-	uint8_t data;    /* the one byte, if len is 1 */
-	size_t len;      /* 0 or 1 */
+	uint16_t window;     /* as on the wire: already shifted */
+	uint16_t urgent;     /* used with HF_SEGMENT_URG */
+	uint8_t data;        /* the one byte, if len is 1 */
+	size_t len;          /* 0 or 1 */
+	bool has_timestamps; /* RFC 7323 section 3 */
+	uint32_t tsval;
+	uint32_t tsecr;
 };
 
 /* True if the segment's packet is IPv4. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +16,9 @@
 #include "plugin/at_exit.h"
 #include "plugin/collect.h"
 #include "plugin/guardian.h"
+#include "plugin/kick.h"
 #include "plugin/long_queues.h"
+#include "plugin/prelude.h"
 #include "sys/clock.h"
 #include "sys/image_file.h"
 #include "sys/net_addresses.h"
@@ -71,6 +72,25 @@ static int set_header(struct hf_dump *dump, struct hf_error *err)
 	return 0;
 }
 
+/* Takes the lock in the connections' namespace in two steps, and lets the peers pause between them.
+ */
+static int lock_with_prelude(struct hf_dump *dump, struct hf_error *err)
+{
+	const struct hf_prelude_with with = {.netns = dump->netns,
+		.image = &dump->image,
+		.socks = dump->socks,
+		.shared = dump->peers,
+		.limit_ms = dump->config.prelude_limit_ms};
+	int ret = hf_net_lock_output(dump->netns, &dump->image, "checkpoint", err);
+
+	if (ret < 0)
+		return ret;
+	dump->page->paused = true;
+	hf_prelude(&dump->prelude, &with);
+	dump->image.peers_paused = dump->prelude.n_told > 0;
+	return hf_net_lock_input(dump->netns, &dump->image, err);
+}
+
 /* The two locks, in the network namespaces of the host and of the container. */
 static int take_locks(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
@@ -94,8 +114,22 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	/* Also where it seems to fail: should the kernel's answers be lost, the lock may be there.
 	 */
 	dump->locked = true;
-	ret = hf_parallel(2, 1, take_locks, dump, err);
+	if (dump->config.prelude && hf_prelude_needed(&dump->image))
+		ret = lock_with_prelude(dump, err);
+	else
+		ret = hf_parallel(2, 1, take_locks, dump, err);
 	dump->lock_us = hf_now_us() - start;
+	return ret;
+}
+
+/* After a prelude: not before the connections were read, since it would hold what peers are told
+ * until then. */
+static int lock_host(struct hf_dump *dump, struct hf_error *err)
+{
+	uint64_t start = hf_now_us();
+	int ret = take_locks(dump, 0, 1, err);
+
+	dump->lock_us += hf_now_us() - start;
 	return ret;
 }
 
@@ -145,8 +179,11 @@ static int read_one(
 	struct hf_conn *conn = &dump->image.conns[i];
 	int ret = hf_tcp_read(dump->socks[i], conn, queues, err);
 
-	if (ret == 0 && dump->kicked)
-		dump->kicked[i] = *conn;
+	/* Else it is read once more. */
+	if (ret == 0 && !(queues->none && queues->left)) {
+		hf_prelude_check(&dump->prelude, i, conn);
+		hf_wake_note(&dump->peers[i], conn);
+	}
 	return ret;
 }
 
@@ -239,31 +276,12 @@ static int write_image(struct hf_dump *dump, struct hf_error *err)
 	return ret < 0 ? ret : finished;
 }
 
-/* NULL where it fails. */
-static void *share(size_t size, struct hf_error *err)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (memory != MAP_FAILED)
-		return memory;
-	hf_error_sys(err, -errno, "cannot share memory with the guardian");
-	return NULL;
-}
-
-static size_t kicked_size(const struct hf_dump *dump)
-{
-	return dump->image.n_conns * sizeof(*dump->kicked);
-}
-
 /* What the guardian needs to know of what is read after it was started. */
 static int share_all(struct hf_dump *dump, struct hf_error *err)
 {
 	int ret = hf_guardian_page_new(&dump->page, err);
 
-	if (ret < 0 || !dump->config.kick)
-		return ret;
-	dump->kicked = share(kicked_size(dump), err);
-	return dump->kicked ? 0 : -ENOMEM;
+	return ret < 0 ? ret : hf_guardian_peers_new(&dump->peers, dump->image.n_conns, err);
 }
 
 static int start_guardian(struct hf_dump *dump, struct hf_error *err)
@@ -274,7 +292,8 @@ static int start_guardian(struct hf_dump *dump, struct hf_error *err)
 		.tree = &dump->tree,
 		.netns = dump->netns,
 		.host = dump->host,
-		.kicked = dump->kicked,
+		.peers = dump->peers,
+		.kick = dump->config.kick,
 		.page = dump->page};
 
 	return hf_guardian_start(&dump->guardian, &guarded, err);
@@ -306,6 +325,7 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 
 	memset(dump, 0, sizeof(*dump));
 	dump->guardian = HF_GUARDIAN_NONE;
+	dump->prelude = HF_PRELUDE_NONE;
 	dump->image_dir = image_dir;
 	dump->config = *config;
 	dump->host = -1;
@@ -329,6 +349,9 @@ int hf_dump(struct hf_dump *dump, pid_t root, int image_dir, const struct hf_con
 		ret = read_all_options(dump, err);
 	if (ret == 0)
 		ret = write_image(dump, err);
+	hf_prelude_end(&dump->prelude);
+	if (ret == 0 && dump->page && dump->page->paused)
+		ret = lock_host(dump, err);
 	dump->frozen_us = hf_now_us() - start;
 	if (ret < 0)
 		hf_dump_rollback(dump, NULL);
@@ -354,9 +377,8 @@ static void free_all(struct hf_dump *dump)
 	dump->netns = dump->host = -1;
 	hf_guardian_page_free(dump->page);
 	dump->page = NULL;
-	if (dump->kicked)
-		munmap(dump->kicked, kicked_size(dump));
-	dump->kicked = NULL;
+	hf_guardian_peers_free(dump->peers, dump->image.n_conns);
+	dump->peers = NULL;
 	free(dump->is_read);
 	dump->is_read = NULL;
 	hf_image_clear(&dump->image);

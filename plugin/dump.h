@@ -3,7 +3,8 @@
 #define HF_PLUGIN_DUMP_H
 
 /*
- * The dump of all TCP sockets of a frozen process tree: collect, lock, barrier, read, write.
+ * The dump of all TCP sockets of a frozen process tree: collect, let the peers pause, lock,
+ * barrier, read, write.
  *
  * hf_dump() ends in one of two ways: 0, and then either hf_dump_commit() or hf_dump_rollback() must
  * follow; or an error, and then everything is as it was.
@@ -17,6 +18,7 @@
 #include "lib/image.h"
 #include "plugin/drain.h"
 #include "plugin/guardian.h"
+#include "plugin/prelude.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
 
@@ -31,8 +33,9 @@ struct hf_dump {
 	struct hf_orphans orphans;
 	struct hf_guardian guardian;
 	struct hf_guardian_page *page;
-	struct hf_conn *kicked; /* shared with the guardian; one a record, see struct hf_guarded */
-	bool has_orphans;       /* perhaps not ours */
+	struct hf_conn *peers; /* shared with the guardian; one a record, see struct hf_guarded */
+	struct hf_prelude prelude;
+	bool has_orphans; /* perhaps not ours */
 	bool locked;
 	bool has_image;
 	struct hf_config config;

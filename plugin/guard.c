@@ -13,6 +13,7 @@
 #include "sys/pidfd.h"
 #include "sys/processes.h"
 #include "sys/sockopt_int.h"
+#include "sys/tcp_peek.h"
 
 /* CRIU waits for killed tasks before it ends; if it was killed itself, they may need a moment to
  * die. */
@@ -92,12 +93,22 @@ static void wake_peers(const struct hf_guard *guard)
 {
 	const struct hf_guarded *guarded = guard->guarded;
 
-	if (!guarded->kicked)
+	const struct hf_wake wake = {.netns = guarded->netns,
+		.conns = guarded->peers,
+		.n = guarded->image->n_conns,
+		.paused = guarded->page->paused,
+		.kick = guarded->kick};
+
+	if (!wake.conns || (!wake.paused && !wake.kick))
 		return;
-	for (uint32_t i = 0; i < guard->n; i++)
+	for (uint32_t i = 0; i < guard->n; i++) {
+		/* After a dump the tasks may have run before the lock was removed. */
+		if (guarded->job == HF_GUARDIAN_DUMP)
+			hf_tcp_flush(guard->socks[i].fd);
 		close(guard->socks[i].fd);
+	}
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
-	hf_kick_all(guarded->netns, guarded->kicked, guarded->image->n_conns);
+	hf_wake_peers(&wake);
 }
 
 static void kill_all(const struct hf_guard *guard)
@@ -224,7 +235,9 @@ static void guard_dump(const struct hf_guard *guard)
 
 	if (guard->guarded->page->complete)
 		guard_complete_dump(guard, is_dismissed ? FATE_UNLOCKED : await_fate(guard));
-	else if (!is_dismissed)
+	else if (is_dismissed)
+		wake_peers(guard);
+	else
 		guard_begun_dump(guard);
 }
 

@@ -31,16 +31,35 @@ static pid_t fork_twice(const struct hf_guard *guard, int other_end)
 	hf_guard_run(guard);
 }
 
+static void *share(size_t size, struct hf_error *err)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (at != MAP_FAILED)
+		return at;
+	hf_error_sys(err, -errno, "cannot share memory with the guardian");
+	return NULL;
+}
+
 int hf_guardian_page_new(struct hf_guardian_page **page, struct hf_error *err)
 {
-	void *at = mmap(
-		NULL, sizeof(**page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (at == MAP_FAILED)
-		return hf_error_sys(err, -errno, "cannot share memory with the guardian");
-	*page = at;
+	*page = share(sizeof(**page), err);
+	if (!*page)
+		return -ENOMEM;
 	(*page)->borrowed.sock = -1;
 	return 0;
+}
+
+int hf_guardian_peers_new(struct hf_conn **peers, uint32_t n, struct hf_error *err)
+{
+	*peers = share(n * sizeof(**peers), err);
+	return *peers ? 0 : -ENOMEM;
+}
+
+void hf_guardian_peers_free(struct hf_conn *peers, uint32_t n)
+{
+	if (peers)
+		munmap(peers, n * sizeof(*peers));
 }
 
 void hf_guardian_page_free(struct hf_guardian_page *page)

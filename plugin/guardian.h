@@ -29,6 +29,7 @@
 /* What it sees without being told, in shared memory. */
 struct hf_guardian_page {
 	struct hf_borrowed borrowed; /* of a dump */
+	bool paused;                 /* peers were told a window of 0, lib/prelude.h */
 	bool complete;
 };
 
@@ -41,9 +42,10 @@ struct hf_guarded {
 	const struct hf_tree *tree;   /* the root task first */
 	int netns;
 	int host; /* network namespace with the host's lock; -1: none */
-	/* One a record, with what is read after the guardian was started: in shared memory. Peers
-	 * are made to send again by it; NULL: they are not. */
-	const struct hf_conn *kicked;
+	/* One a record, with what is read after the guardian was started: in shared memory. By it
+	 * peers that were told to pause are told to go on; NULL: none are. */
+	const struct hf_conn *peers;
+	bool kick; /* all of them are made to send again */
 	const struct hf_guardian_page *page;
 };
 
@@ -74,6 +76,10 @@ int hf_guardian_start(
 /* Makes one. Returns 0 or a negative errno. */
 int hf_guardian_page_new(struct hf_guardian_page **page, struct hf_error *err);
 void hf_guardian_page_free(struct hf_guardian_page *page);
+
+/* The same for what is to be known of n peers. */
+int hf_guardian_peers_new(struct hf_conn **peers, uint32_t n, struct hf_error *err);
+void hf_guardian_peers_free(struct hf_conn *peers, uint32_t n);
 
 /* The dump is complete, as the page says: its sockets are out of repair mode, with the lock on. It
  * looks at the tasks from now on. -EPIPE if there is no guardian any more. */

@@ -2,12 +2,25 @@
 #ifndef HF_PLUGIN_KICK_H
 #define HF_PLUGIN_KICK_H
 
+/* What the peers of connections that can be reached again are told, from the connections' network
+ * namespace. What cannot be sent costs time only. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/conn.h"
 
-/* Makes the peers of all connections send again at once, lib/kick.h, from the connections' network
- * namespace; paced, so that a burst does not lose them. What cannot be sent costs time only. */
-void hf_kick_all(int netns, const struct hf_conn *conns, uint32_t n);
+/* Makes what is known of a connection visible to another process: in part never. */
+void hf_wake_note(struct hf_conn *shared, const struct hf_conn *conn);
+
+struct hf_wake {
+	int netns;
+	const struct hf_conn *conns;
+	uint32_t n;
+	bool paused; /* they wait for a window, lib/prelude.h */
+	bool kick;   /* they may be waiting for their timers, lib/kick.h */
+};
+
+/* Makes the peers of all connections send again at once; paced, so that a burst is not lost. */
+void hf_wake_peers(const struct hf_wake *wake);
 
 #endif

@@ -225,6 +225,10 @@ static void end_dump(int result)
 		(unsigned long long)the.dump.image.queue_bytes,
 		(unsigned long long)the.dump.lock_us, (unsigned long long)the.dump.read_us,
 		(unsigned long long)the.dump.frozen_us);
+	if (the.dump.image.peers_paused)
+		hf_log_info("let %u peers pause in %llu microseconds, and %u go on",
+			the.dump.prelude.n_told, (unsigned long long)the.dump.prelude.took_us,
+			the.dump.prelude.n_reopened);
 	if (hf_dump_commit(&the.dump, &err) < 0)
 		fail("commit", &err);
 }

@@ -211,7 +211,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 		.netns = target->netns,
 		.host = target->restore->host,
 		.page = target->page,
-		.kicked = target->restore->config.kick ? target->restore->image.conns : NULL};
+		.peers = target->restore->image.conns,
+		.kick = target->restore->config.kick};
 
 	return hf_guardian_start(&target->guardian, &guarded, err);
 }
@@ -348,6 +349,8 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	ret = get_sockets(target, err);
 	if (ret == 0)
 		ret = hf_guardian_page_new(&target->page, err);
+	if (ret == 0)
+		target->page->paused = restore->image.peers_paused;
 	if (ret == 0)
 		ret = start_guardian(target, err);
 	if (ret == 0 && !restore->locked)

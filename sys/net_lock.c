@@ -18,6 +18,7 @@
 
 #define ATTEMPTS  4
 #define KEPT_OPEN 8
+#define NO_ERROR  1 /* of apply() */
 
 /*
  * Closing the socket waits until the kernel has freed what was removed through it, a grace period
@@ -187,6 +188,29 @@ int hf_net_lock_image_of(int netns, const struct hf_image *image, const char *wh
 
 	make_note(comment, why, 0, owner);
 	return lock_or_note(netns, &lock, why, err);
+}
+
+int hf_net_lock_output(
+	int netns, const struct hf_image *image, const char *why, struct hf_error *err)
+{
+	char comment[HF_LOCK_NOTE_TEXT];
+	const struct hf_lock lock = {
+		.place = HF_LOCK_NETNS, .image = image, .comment = comment, .input_open = true};
+
+	make_note(comment, why, 0, NULL);
+	return hf_net_lock(netns, &lock, err);
+}
+
+int hf_net_lock_input(int netns, const struct hf_image *image, struct hf_error *err)
+{
+	struct hf_batch batch = {0};
+	int ret = hf_lock_rules_close(&batch, image, err);
+
+	/* No error says that it was applied before; but it may be again. */
+	if (ret == 0)
+		ret = apply(netns, &batch, NO_ERROR, err);
+	hf_batch_clear(&batch);
+	return ret < 0 ? hf_error_context(err, ret, "cannot close the lock") : 0;
 }
 
 int hf_net_lock_image(

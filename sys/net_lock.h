@@ -32,6 +32,12 @@ int hf_net_lock(int netns, const struct hf_lock *lock, struct hf_error *err);
 int hf_net_lock_image(
 	int netns, const struct hf_image *image, const char *why, struct hf_error *err);
 
+/* The same in two steps: what the connections send is held, and so are new ones; then also what the
+ * peers send. Nothing is removed where the second one fails. */
+int hf_net_lock_output(
+	int netns, const struct hf_image *image, const char *why, struct hf_error *err);
+int hf_net_lock_input(int netns, const struct hf_image *image, struct hf_error *err);
+
 /* The same in the name of another process, a CRIU that restores it. */
 struct hf_process;
 int hf_net_lock_image_of(int netns, const struct hf_image *image, const char *why,

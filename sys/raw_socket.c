@@ -11,15 +11,21 @@
 #include "sys/address.h"
 #include "sys/netns.h"
 
+#define SEND_LIMIT_US 100000
+
 static int open_one(const struct hf_raw *raw, int domain, struct hf_error *err)
 {
 	hf_autoclose int sock = hf_netns_socket(raw->netns, domain, SOCK_RAW, IPPROTO_RAW, err);
 	const unsigned int mark = HF_MARK;
+	const struct timeval limit = {0, SEND_LIMIT_US};
 
 	if (sock < 0)
 		return hf_error_context(err, sock, "cannot open a raw socket");
 	if (!raw->unmarked && setsockopt(sock, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return hf_error_sys(err, -errno, "cannot mark a raw socket's packets");
+	/* Should a device take nothing any more, everybody would wait. */
+	if (setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
+		return hf_error_sys(err, -errno, "cannot limit the time of a raw socket");
 	return hf_steal_fd(&sock);
 }
 

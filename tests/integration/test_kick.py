@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""After an outage the peers send again at once, and do not wait for their timers."""
+"""After an outage the peers send again at once, and do not wait for their timers.
+
+Without the prelude, which leaves nothing to do here: test_prelude.py has the two together.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def test_restore(
 ) -> None:
     """off is what it is for: some have to wait for long."""
     conf = tmp_path / "holdfast.conf"
-    conf.write_text(f"kick = {kick}\n")
+    conf.write_text(f"prelude = off\nkick = {kick}\n")
     server = serve("criu-external", holdfast_mode)
     server.env = {"HOLDFAST_CONF": str(conf)}
     with connect(CONNS, patience=20) as peer:
@@ -42,12 +45,15 @@ def test_leave_running(
     tmp_path: Path, net: Network, serve: Serve, connect: Connect, holdfast_mode: Mode
 ) -> None:
     """Where the dump itself took long."""
+    conf = tmp_path / "holdfast.conf"
+    conf.write_text("prelude = off\n")
     script = tmp_path / "slow"
     script.write_text(
         f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" = post-dump ] || exit 0\nsleep {OUTAGE}\n'
     )
     script.chmod(0o755)
     server = serve("criu-external", holdfast_mode)
+    server.env = {"HOLDFAST_CONF": str(conf)}
     with connect(CONNS, patience=20) as peer:
         server.checkpoint(leave_running=True, extra=["--action-script", str(script)]).check()
         waited = peer.progress()

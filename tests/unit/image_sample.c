@@ -154,6 +154,7 @@ void make_sample(struct sample *sample)
 	sample->image = (struct hf_image){.created = UINT64_MAX - 5,
 		.writer = "holdfast 0.1.0",
 		.netns_shared = true,
+		.peers_paused = true,
 		.pending = sample->pending,
 		.n_pending = 2,
 		.addresses = sample->addresses,
@@ -253,6 +254,7 @@ void assert_same_as_sample(
 	assert_true(image->created == want->created);
 	assert_string_equal(image->writer, want->writer);
 	assert_int_equal(image->netns_shared, want->netns_shared);
+	assert_int_equal(image->peers_paused, want->peers_paused);
 	assert_int_equal(image->n_pending, want->n_pending);
 	for (uint32_t i = 0; i < want->n_pending; i++) {
 		assert_int_equal(image->pending[i].family, want->pending[i].family);

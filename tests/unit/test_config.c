@@ -24,6 +24,8 @@ static void test_defaults(void **state)
 	assert_int_equal(hf_config_defaults().orphan_timeout_ms, 200);
 	assert_int_equal(hf_config_defaults().lock_timeout_s, 900);
 	assert_true(hf_config_defaults().kick);
+	assert_true(hf_config_defaults().prelude);
+	assert_int_equal(hf_config_defaults().prelude_limit_ms, 50);
 	assert_true(hf_config_defaults().resend.hold);
 	assert_true(hf_config_defaults().resend.duplicates);
 	assert_int_equal(hf_config_defaults().on_unreachable, HF_UNREACHABLE_ABORT);
@@ -76,13 +78,15 @@ static void test_values(void **state)
 	assert_int_equal(parse(&config,
 				 "orphan-timeout = 60000\nlock-timeout = 1\n"
 				 "on-unreachable = close\nkick = off\n"
-				 "hold-back = off\n",
+				 "prelude = off\nprelude-limit = 1000\nhold-back = off\n",
 				 NULL),
 		0);
 	assert_int_equal(config.orphan_timeout_ms, 60000);
 	assert_int_equal(config.lock_timeout_s, 1);
 	assert_int_equal(config.on_unreachable, HF_UNREACHABLE_CLOSE);
 	assert_false(config.kick);
+	assert_false(config.prelude);
+	assert_int_equal(config.prelude_limit_ms, 1000);
 	assert_false(config.resend.hold);
 	assert_true(config.resend.duplicates);
 	assert_int_equal(
@@ -122,6 +126,9 @@ static void test_bad(void **state)
 		{"lock-timeout = 4294967297\n", "a.conf:1:", "from 1 to 86400 (seconds), not"},
 		{"lock-timeout = 1s\n", "a.conf:1:", "from 1 to 86400 (seconds), not `1s`"},
 		{"kick = 8\n", "a.conf:1:", "`kick` must be on or off, not `8`"},
+		{"prelude = 50\n", "a.conf:1:", "`prelude` must be on or off, not `50`"},
+		{"prelude-limit = 1001\n", "a.conf:1:", "from 0 to 1000 (milliseconds), not"},
+		{"prelude-limit = on\n", "a.conf:1:", "from 0 to 1000 (milliseconds), not"},
 		{"hold-back = 1\n", "a.conf:1:", "`hold-back` must be on or off, not `1`"},
 		{"duplicate-acks = 3\n", "a.conf:1:", "must be on or off, not `3`"},
 		{"on-unreachable = off\n", "a.conf:1:", "abort or close, not `off`"},

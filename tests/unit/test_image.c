@@ -35,6 +35,7 @@ static void test_no_connections(void **state)
 	sample.image.n_conns = 0;
 	sample.image.n_pending = 0;
 	sample.image.netns_shared = false;
+	sample.image.peers_paused = false;
 	sample.image.writer[0] = '\0';
 	write_sample(&sample, &bytes);
 	assert_int_equal(read_image(&bytes, bytes.len, &image, NULL), 0);

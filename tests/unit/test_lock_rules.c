@@ -79,6 +79,34 @@ static void test_add(void **state)
 	hf_batch_clear(&batch);
 }
 
+/* In two steps: the second one has just the rules that the first one lacks. */
+static void test_open_and_closed(void **state)
+{
+	struct hf_image image = {.id = {1}, .n_conns = 3};
+	const struct hf_lock lock = {.image = &image, .input_open = true};
+	struct hf_batch batch = {0};
+	struct hf_conn conns[3];
+
+	(void)state;
+	fill(conns, 2);
+	conns[2] = (struct hf_conn){
+		.family = HF_FAMILY_IPV6, .state = HF_TCP_LISTEN, .local.port = 80};
+	image.conns = conns;
+	assert_int_equal(hf_lock_rules_add(&batch, &lock, NULL), 0);
+	/* six of every lock, SYNs in to two families, and of connections only what goes out */
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 6 + 2 + 1);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSETELEM), 3);
+	assert_int_equal(hf_lock_rules_close(&batch, &image, NULL), 0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 1);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWTABLE), 0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWSET), 0);
+	/* Both kinds of connections. */
+	conns[1].family = HF_FAMILY_IPV4;
+	assert_int_equal(hf_lock_rules_close(&batch, &image, NULL), 0);
+	assert_int_equal(count_nft(&batch, NFT_MSG_NEWRULE), 2);
+	hf_batch_clear(&batch);
+}
+
 /* Each state by itself: connections in conn4, listeners in port4, closed sockets nowhere. */
 static void test_states(void **state)
 {
@@ -242,6 +270,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_add),
+		cmocka_unit_test(test_open_and_closed),
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_host),

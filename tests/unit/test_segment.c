@@ -91,12 +91,42 @@ static void test_ipv6_urgent(void **state)
 	assert_checksum(buf + 8, 32, buf + 40, 21);
 }
 
+/* RFC 7323 section 3.2, appendix A: two NOP, kind 8, length 10. */
+static void test_timestamps(void **state)
+{
+	struct hf_segment segment = {.family = HF_FAMILY_IPV6,
+		.from = endpoint(AF_INET6, "2001:db8::1", 80),
+		.to = endpoint(AF_INET6, "2001:db8::2", 40000),
+		.flags = HF_SEGMENT_ACK,
+		.data = 'X',
+		.len = 1,
+		.has_timestamps = true,
+		.tsval = 0x01020304,
+		.tsecr = 0x05060708};
+	static const uint8_t want[] = {1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 'X'};
+	uint8_t buf[HF_SEGMENT_SIZE];
+
+	(void)state;
+	assert_int_equal(hf_segment_build(buf, &segment), 73);
+	assert_int_equal(buf[40 + 12], 8 << 4);
+	assert_memory_equal(buf + 60, want, sizeof(want));
+	assert_checksum(buf + 8, 32, buf + 40, 33);
+	segment.family = HF_FAMILY_IPV4;
+	segment.from = endpoint(AF_INET, "192.0.2.1", 80);
+	segment.to = endpoint(AF_INET, "198.51.100.7", 40000);
+	segment.len = 0;
+	assert_int_equal(hf_segment_build(buf, &segment), 52);
+	assert_memory_equal(buf + 40, want, sizeof(want) - 1);
+	assert_checksum(buf + 12, 8, buf + 20, 32);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ipv4),
 		cmocka_unit_test(test_mapped),
 		cmocka_unit_test(test_ipv6_urgent),
+		cmocka_unit_test(test_timestamps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
