@@ -17,6 +17,19 @@
 #define ICMP_HOST          1
 #define ICMPV6_UNREACHABLE 1 /* RFC 4443 section 3.1 */
 #define ICMPV6_NO_ROUTE    0
+#define FIRST_RTO_MS       200
+#define MAX_KICKS          8
+
+unsigned int hf_kick_count(uint64_t outage_s)
+{
+	unsigned int count = 2;
+
+	/* All timers so far: 200 ms, 400 ms, and so on. */
+	for (uint64_t sum_ms = FIRST_RTO_MS; sum_ms < 1000 * outage_s && count < MAX_KICKS;
+		sum_ms += sum_ms + FIRST_RTO_MS)
+		count++;
+	return count;
+}
 
 bool hf_kick_wanted(const struct hf_conn *conn)
 {

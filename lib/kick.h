@@ -21,9 +21,12 @@
 
 #define HF_KICK_SIZE 128 /* bytes of the longest packet */
 
-/* How many errors a peer gets: each undoes one doubling, and Linux doubles no more often before it
- * waits two minutes. */
-#define HF_KICKS 8
+/*
+ * How many errors a peer gets after an outage of so many seconds: as many as it can have doubled
+ * its timer, from the 200 ms with which Linux begins (TCP_RTO_MIN), and one more for a timer that
+ * began lower. At most 8, after which Linux waits two minutes.
+ */
+unsigned int hf_kick_count(uint64_t outage_s);
 
 /* True if the peer may be sending again: not where it has finished, or is not connected yet. */
 bool hf_kick_wanted(const struct hf_conn *conn);

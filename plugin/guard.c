@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "plugin/kick.h"
@@ -21,6 +22,7 @@
 #define SOCK_ATTEMPTS   3
 #define HEAR_ATTEMPTS   100
 #define UNLOCK_ATTEMPTS 4
+#define CLOCK_S         3    /* that clocks of two hosts may differ */
 #define DEATH_MS        5000 /* SIGKILL takes that long at most, unless the kernel itself is stuck */
 
 static size_t n_tasks(const struct hf_guard *guard)
@@ -85,6 +87,14 @@ static void unlock(const struct hf_guard *guard)
 		report(guard, "the lock could not be removed: run holdfast recover");
 }
 
+static uint64_t outage_s(const struct hf_image *image)
+{
+	uint64_t now = (uint64_t)time(NULL);
+
+	/* The other host's clock may have been ahead. */
+	return now < image->created ? UINT32_MAX : now - image->created + CLOCK_S;
+}
+
 /*
  * The lock is gone. It takes a moment to reach many peers, in which nobody waits for us: the
  * sockets are the application's alone, and others may run.
@@ -97,7 +107,8 @@ static void wake_peers(const struct hf_guard *guard)
 		.conns = guarded->peers,
 		.n = guarded->image->n_conns,
 		.paused = guarded->page->paused,
-		.kick = guarded->kick};
+		.kick = guarded->kick,
+		.outage_s = outage_s(guarded->image)};
 
 	if (!wake.conns || (!wake.paused && !wake.kick))
 		return;

@@ -30,40 +30,43 @@ void hf_wake_note(struct hf_conn *shared, const struct hf_conn *conn)
 
 /* What our kernel sends again meanwhile has a later timestamp, but tells no window that counts: it
  * begins before what the peer expects. Linux takes a segment without one. */
-static void open_window(struct hf_raw *raw, const struct hf_conn *conn)
+static void open_window(const struct hf_wake *wake, struct hf_raw *raw, const struct hf_conn *conn)
 {
 	struct hf_segment ack = hf_kick_ack(conn);
 
+	(void)wake;
 	ack.has_timestamps = false;
 	hf_raw_send(raw, &ack, NULL);
 }
 
 /* Others may insist on one (RFC 7323 section 3.2). */
-static void open_again(struct hf_raw *raw, const struct hf_conn *conn)
+static void open_again(const struct hf_wake *wake, struct hf_raw *raw, const struct hf_conn *conn)
 {
 	const struct hf_segment ack = hf_kick_ack(conn);
 
+	(void)wake;
 	hf_raw_send(raw, &ack, NULL);
 }
 
-static void kick(struct hf_raw *raw, const struct hf_conn *conn)
+static void kick(const struct hf_wake *wake, struct hf_raw *raw, const struct hf_conn *conn)
 {
 	uint8_t packet[HF_KICK_SIZE];
 	size_t len = hf_kick_build(packet, conn);
 
-	for (int i = 0; i < HF_KICKS; i++)
+	for (unsigned int i = hf_kick_count(wake->outage_s); i > 0; i--)
 		hf_raw_send_packet(raw, conn->family, &conn->peer, packet, len, NULL);
 }
 
 static void for_all(const struct hf_wake *wake, struct hf_raw *raw,
-	void (*tell)(struct hf_raw *raw, const struct hf_conn *conn), uint32_t at_once)
+	void (*tell)(const struct hf_wake *wake, struct hf_raw *raw, const struct hf_conn *conn),
+	uint32_t at_once)
 {
 	uint32_t told = 0;
 
 	for (uint32_t i = 0; i < wake->n; i++) {
 		if (!hf_kick_wanted(&wake->conns[i]))
 			continue;
-		tell(raw, &wake->conns[i]);
+		tell(wake, raw, &wake->conns[i]);
 		if (++told % at_once == 0)
 			usleep(PAUSE_US);
 	}

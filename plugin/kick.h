@@ -16,8 +16,9 @@ struct hf_wake {
 	int netns;
 	const struct hf_conn *conns;
 	uint32_t n;
-	bool paused; /* they wait for a window, lib/prelude.h */
-	bool kick;   /* they may be waiting for their timers, lib/kick.h */
+	bool paused;       /* they wait for a window, lib/prelude.h */
+	bool kick;         /* they may be waiting for their timers, lib/kick.h */
+	uint64_t outage_s; /* at most; too much only costs packets */
 };
 
 /* Makes the peers of all connections send again at once; paced, so that a burst is not lost. */

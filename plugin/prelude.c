@@ -13,6 +13,7 @@
 #include "sys/tcp_peek.h"
 
 #define PARTS     4    /* of the wait: how soon those that still send are looked at again */
+#define SILENT_US 2000 /* for telling those that are not sending */
 #define RECENT_MS 1000 /* who has sent so lately may be sending */
 
 struct hf_prelude_peer {
@@ -69,7 +70,7 @@ static uint64_t tell(struct hf_prelude *prelude, const struct hf_prelude_with *w
 	return wait_us;
 }
 
-/* Those that have sent lately, or all others until a time. How long to wait then: as the one that
+/* Those that have sent lately, or all others, until a time. How long to wait then: as the one that
  * is furthest away needs, or at least so long. */
 static uint64_t tell_some(struct hf_prelude *prelude, const struct hf_prelude_with *with,
 	uint32_t silent_ms, uint64_t until_us, uint64_t wait_us)
@@ -80,7 +81,7 @@ static uint64_t tell_some(struct hf_prelude *prelude, const struct hf_prelude_wi
 		if (with->socks[i] < 0 || prelude->peers[i].told || prelude->peers[i].is_near ||
 			!hf_prelude_wanted(&with->image->conns[i]))
 			continue;
-		if (until_us && hf_now_us() > until_us)
+		if (hf_now_us() > until_us)
 			break;
 		needs_us = tell(prelude, with, i, silent_ms);
 		prelude->n_told += prelude->peers[i].told;
@@ -91,14 +92,16 @@ static uint64_t tell_some(struct hf_prelude *prelude, const struct hf_prelude_wi
 
 /*
  * Each costs some microseconds, in which the tasks stand still. For those that are sending that is
- * well spent. The others gain only if they begin to send during the outage, so there is a limit.
+ * well spent. The others gain only if they begin to send during the outage, so they get the time in
+ * which we wait for the former anyway, or a little.
  */
-static uint64_t tell_all(struct hf_prelude *prelude, const struct hf_prelude_with *with)
+static uint64_t tell_all(
+	struct hf_prelude *prelude, const struct hf_prelude_with *with, uint64_t end_us)
 {
-	uint64_t end_us = hf_now_us() + 1000ull * with->limit_ms;
-	uint64_t wait_us = tell_some(prelude, with, RECENT_MS, 0, 0);
+	uint64_t wait_us = tell_some(prelude, with, RECENT_MS, end_us, 0);
+	uint64_t until_us = hf_now_us() + (wait_us > SILENT_US ? wait_us : SILENT_US);
 
-	return tell_some(prelude, with, UINT32_MAX, end_us, wait_us);
+	return tell_some(prelude, with, UINT32_MAX, until_us < end_us ? until_us : end_us, wait_us);
 }
 
 /* At all, or at those that have moved before. True if something has arrived since the last look. */
@@ -124,10 +127,9 @@ static bool look(struct hf_prelude *prelude, const struct hf_prelude_with *with,
 
 /* After a round trip everything has arrived, unless our word was late or lost: as long as something
  * comes we go on, up to the limit. */
-static void wait_for_all(
-	struct hf_prelude *prelude, const struct hf_prelude_with *with, uint64_t wait_us)
+static void wait_for_all(struct hf_prelude *prelude, const struct hf_prelude_with *with,
+	uint64_t wait_us, uint64_t end_us)
 {
-	uint64_t end_us = hf_now_us() + 1000ull * with->limit_ms;
 	bool moving;
 
 	usleep((useconds_t)wait_us);
@@ -164,15 +166,15 @@ static int leave_out_neighbours(struct hf_prelude *prelude, const struct hf_prel
 
 void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 {
-	uint64_t start = hf_now_us(), wait_us;
+	uint64_t start = hf_now_us(), end_us = start + 1000ull * with->limit_ms, wait_us;
 
 	prelude->raw = HF_RAW_INIT(with->netns);
 	prelude->peers = calloc(with->image->n_conns, sizeof(*prelude->peers));
 	if (!prelude->peers || leave_out_neighbours(prelude, with) < 0)
 		return;
-	wait_us = tell_all(prelude, with);
+	wait_us = tell_all(prelude, with, end_us);
 	if (prelude->n_told) {
-		wait_for_all(prelude, with, wait_us);
+		wait_for_all(prelude, with, wait_us, end_us);
 		tell_again(prelude, with);
 	}
 	prelude->took_us = hf_now_us() - start;

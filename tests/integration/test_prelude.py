@@ -27,6 +27,8 @@ CONNS = ["sink*4", "duplex*4", "echo,gap=5*4"]
 SINKS = ["sink*6"]
 OUTAGE = 3.5
 SOON, LATE = 400, 1000  # ms
+# A timer of a peer may happen to be due when the outage ends.
+ATTEMPTS = 3
 TABLE = "inet hftest-words"
 PORTS = f"{Network.PORT}-{Network.DUAL_PORT}"
 
@@ -94,13 +96,16 @@ def test_restore(
     server = serve("criu-external", holdfast_mode)
     server.env = configure(tmp_path, prelude, kick)
     with connect(CONNS, patience=20) as peer:
-        told = paused(server.checkpoint().check())
-        assert told == (12 if prelude == "on" else 0)
-        time.sleep(OUTAGE)
-        server.restore().check()
-        waited = peer.progress()
-        print(f"prelude = {prelude}, kick = {kick}: {waited.waited_ms} ms")
-        assert waited.ok
+        for _ in range(1 if soon else ATTEMPTS):
+            told = paused(server.checkpoint().check())
+            assert told == (12 if prelude == "on" else 0)
+            time.sleep(OUTAGE)
+            server.restore().check()
+            waited = peer.progress()
+            print(f"prelude = {prelude}, kick = {kick}: {waited.waited_ms} ms")
+            assert waited.ok
+            if waited.waited_ms > LATE:
+                break
         assert waited.waited_ms < SOON if soon else waited.waited_ms > LATE
         finish(peer)
 
@@ -140,14 +145,18 @@ def test_lost_pause(
     server = serve("criu-external", holdfast_mode)
     server.env = configure(tmp_path)
     with connect(SINKS, patience=20) as peer:
-        loses(net.peer, ZERO_WINDOWS)
-        assert paused(server.checkpoint().check()) == 6
-        assert lost(net.peer) >= 6
-        repair(net.peer)
-        time.sleep(OUTAGE)
-        server.restore().check()
-        waited = peer.progress()
-        assert waited.ok and waited.waited_ms > LATE
+        for _ in range(ATTEMPTS):
+            loses(net.peer, ZERO_WINDOWS)
+            assert paused(server.checkpoint().check()) == 6
+            assert lost(net.peer) >= 6
+            repair(net.peer)
+            time.sleep(OUTAGE)
+            server.restore().check()
+            waited = peer.progress()
+            assert waited.ok
+            if waited.waited_ms > LATE:
+                break
+        assert waited.waited_ms > LATE
         finish(peer)
 
 
@@ -165,13 +174,16 @@ def test_lost_pause_and_kick(
     server = serve("criu-external", holdfast_mode)
     server.env = configure(tmp_path, kick=kick)
     with connect(SINKS, patience=20) as peer:
-        loses(net.peer, ZERO_WINDOWS)
-        server.checkpoint().check()
-        repair(net.peer)
-        time.sleep(OUTAGE)
-        server.restore().check()
-        waited = peer.progress()
-        assert waited.ok
+        for _ in range(1 if soon else ATTEMPTS):
+            loses(net.peer, ZERO_WINDOWS)
+            server.checkpoint().check()
+            repair(net.peer)
+            time.sleep(OUTAGE)
+            server.restore().check()
+            waited = peer.progress()
+            assert waited.ok
+            if waited.waited_ms > LATE:
+                break
         assert waited.waited_ms < SOON if soon else waited.waited_ms > LATE
         finish(peer)
 

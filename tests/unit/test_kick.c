@@ -129,9 +129,20 @@ static void test_wanted(void **state)
 	}
 }
 
+static void test_count(void **state)
+{
+	(void)state;
+	assert_int_equal(hf_kick_count(0), 2);
+	assert_int_equal(hf_kick_count(1), 5); /* 200 + 400 + 800 ms */
+	assert_int_equal(hf_kick_count(3), 6);
+	assert_int_equal(hf_kick_count(12), 8);
+	assert_int_equal(hf_kick_count(UINT32_MAX), 8);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_ipv4),
 		cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_ack),
