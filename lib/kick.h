@@ -23,7 +23,7 @@
 
 /*
  * How many errors a peer gets after an outage of so many seconds: as many as it can have doubled
- * its timer, from the 200 ms with which Linux begins (TCP_RTO_MIN), and one more for a timer that
+ * its timer, from the 200 ms with which Linux begins (TCP_RTO_MIN), and two more for a timer that
  * began lower. At most 8, after which Linux waits two minutes.
  */
 unsigned int hf_kick_count(uint64_t outage_s);

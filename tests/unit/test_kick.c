@@ -133,9 +133,9 @@ static void test_count(void **state)
 {
 	(void)state;
 	assert_int_equal(hf_kick_count(0), 2);
-	assert_int_equal(hf_kick_count(1), 5); /* 200 + 400 + 800 ms */
-	assert_int_equal(hf_kick_count(3), 6);
-	assert_int_equal(hf_kick_count(12), 8);
+	assert_int_equal(hf_kick_count(1), 4); /* 200 and 400 ms have passed */
+	assert_int_equal(hf_kick_count(3), 5);
+	assert_int_equal(hf_kick_count(13), 8);
 	assert_int_equal(hf_kick_count(UINT32_MAX), 8);
 }
 
