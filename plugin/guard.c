@@ -107,6 +107,7 @@ static void wake_peers(const struct hf_guard *guard)
 		.conns = guarded->peers,
 		.n = guarded->image->n_conns,
 		.paused = guarded->page->paused,
+		.opened = guarded->page->opened,
 		.kick = guarded->kick,
 		.outage_s = outage_s(guarded->image)};
 

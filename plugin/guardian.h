@@ -30,6 +30,7 @@
 struct hf_guardian_page {
 	struct hf_borrowed borrowed; /* of a dump */
 	bool paused;                 /* peers were told a window of 0, lib/prelude.h */
+	bool opened; /* of a restore: peers have heard the first word, plugin/kick.h */
 	bool complete;
 };
 

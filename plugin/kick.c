@@ -30,13 +30,19 @@ void hf_wake_note(struct hf_conn *shared, const struct hf_conn *conn)
 
 /* What our kernel sends again meanwhile has a later timestamp, but tells no window that counts: it
  * begins before what the peer expects. Linux takes a segment without one. */
-static void open_window(const struct hf_wake *wake, struct hf_raw *raw, const struct hf_conn *conn)
+void hf_wake_open(struct hf_raw *raw, const struct hf_conn *conn)
 {
 	struct hf_segment ack = hf_kick_ack(conn);
 
-	(void)wake;
 	ack.has_timestamps = false;
-	hf_raw_send(raw, &ack, NULL);
+	if (hf_kick_wanted(conn))
+		hf_raw_send(raw, &ack, NULL);
+}
+
+static void open_window(const struct hf_wake *wake, struct hf_raw *raw, const struct hf_conn *conn)
+{
+	(void)wake;
+	hf_wake_open(raw, conn);
 }
 
 /* Others may insist on one (RFC 7323 section 3.2). */
@@ -85,7 +91,8 @@ void hf_wake_peers(const struct hf_wake *wake)
 	struct hf_raw raw = HF_RAW_UNMARKED(wake->netns);
 	uint64_t start_us = hf_now_us();
 
-	for_all(wake, &raw, open_window, ACKS_AT_ONCE);
+	if (!wake->opened)
+		for_all(wake, &raw, open_window, ACKS_AT_ONCE);
 	if (wake->kick)
 		for_all(wake, &raw, kick, KICKS_AT_ONCE);
 	if (wake->paused) {

@@ -8,9 +8,13 @@
 #include <stdint.h>
 
 #include "lib/conn.h"
+#include "sys/raw_socket.h"
 
 /* Makes what is known of a connection visible to another process: in part never. */
 void hf_wake_note(struct hf_conn *shared, const struct hf_conn *conn);
+
+/* The first word to the peer of one connection: that all has arrived, and our window. */
+void hf_wake_open(struct hf_raw *raw, const struct hf_conn *conn);
 
 struct hf_wake {
 	int netns;
@@ -18,6 +22,7 @@ struct hf_wake {
 	uint32_t n;
 	bool paused;       /* they wait for a window, lib/prelude.h */
 	bool kick;         /* they may be waiting for their timers, lib/kick.h */
+	bool opened;       /* hf_wake_open() was called for each */
 	uint64_t outage_s; /* at most; too much only costs packets */
 };
 

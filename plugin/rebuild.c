@@ -157,9 +157,9 @@ static int rebuild_plain(void *context, uint32_t from, uint32_t to, struct hf_er
 
 int hf_rebuild(const struct hf_rebuild *rebuild, struct hf_error *err)
 {
+	struct hf_rebuild shared = *rebuild;
 	uint32_t n = rebuild->restore->image.n_conns;
-	/* Nothing of it changes: only what it points at does. */
-	int ret = hf_parallel(n, SHARE, rebuild_plain, (void *)(uintptr_t)rebuild, err);
+	int ret = hf_parallel(n, SHARE, rebuild_plain, &shared, err);
 
 	return ret < 0 ? ret : rebuild_some(rebuild, 0, n, false, err);
 }

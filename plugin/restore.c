@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/kick.h"
 #include "lib/tcp_state.h"
 #include "plugin/guardian.h"
+#include "plugin/kick.h"
 #include "plugin/rebuild.h"
 #include "plugin/resend.h"
 #include "plugin/unreachable.h"
@@ -265,6 +267,33 @@ static void tell_unreachable(struct target *target)
 			hf_unreachable_tell(&target->raw, &image->conns[i]);
 }
 
+static bool is_told(const struct target *target, const struct hf_conn *conn)
+{
+	return (target->restore->config.kick || target->restore->image.peers_paused) &&
+	       hf_kick_wanted(conn);
+}
+
+/*
+ * The peer is told at once that we are there: the guardian follows up. What it may have to tell us
+ * is asked for where there is something of ours that it may have.
+ */
+static int resume_one(
+	const struct target *target, uint32_t i, struct hf_raw *raw, struct hf_error *err)
+{
+	const struct hf_restore *restore = target->restore;
+	const struct hf_conn *conn = &restore->image.conns[i];
+	bool told = is_told(target, conn);
+	int sock = target->socks[i];
+	int ret = hf_tcp_resume(
+		sock, conn->reuseaddr, !told || conn->send.len > 0 || conn->shutdown, err);
+
+	if (ret == 0 && told)
+		hf_wake_open(raw, conn);
+	if (ret == 0 && target->resend[i] != HF_RESEND_BY_TIMER)
+		hf_resend(sock, conn, target->resend[i], raw, restore->file);
+	return ret;
+}
+
 /* An error here concerns one connection, and the others go on. */
 static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
@@ -273,22 +302,18 @@ static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_erro
 	int first = 0;
 
 	for (uint32_t i = from; i < to; i++) {
-		const struct hf_conn *conn = &target->restore->image.conns[i];
-		int ret = 0;
+		int ret;
 
 		/* One for each: restore_tree() made them. */
 		/* NOLINTNEXTLINE(clang-analyzer-security.ArrayBound) */
 		if (target->socks[i] < 0)
 			continue;
-		ret = hf_tcp_resume(target->socks[i], conn->reuseaddr, first ? NULL : err);
-		if (ret == 0 && target->resend[i] != HF_RESEND_BY_TIMER)
-			hf_resend(target->socks[i], conn, target->resend[i], &raw,
-				target->restore->file);
+		ret = resume_one(target, i, &raw, first ? NULL : err);
 		if (ret < 0 && !first) {
 			char text[HF_CONN_TEXT];
 
-			first = hf_error_context(
-				err, ret, "connection %s", hf_conn_format(text, conn));
+			first = hf_error_context(err, ret, "connection %s",
+				hf_conn_format(text, &target->restore->image.conns[i]));
 		}
 	}
 	hf_raw_close(&raw);
@@ -303,6 +328,7 @@ static int resume_all(struct target *target, struct hf_error *err)
 	int ret = hf_parallel(image->n_conns, SHARE, resume_some, target, err);
 
 	hf_resend_finish(target->socks, image->conns, target->resend, image->n_conns);
+	target->page->opened = true;
 	target->restore->resume_us = hf_now_us() - start;
 	return ret;
 }

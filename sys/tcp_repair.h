@@ -122,9 +122,11 @@ int hf_tcp_rebuild(int sock, const struct hf_conn *conn, const void *recv_data,
  * end of file. */
 int hf_tcp_abandon(int sock, bool reuseaddr, struct hf_error *err);
 
-/* Repair mode off, for an established connection with a window probe, which makes the peer answer;
- * SO_REUSEADDR as it was. */
-int hf_tcp_resume(int sock, bool reuseaddr, struct hf_error *err);
+/*
+ * Repair mode off, SO_REUSEADDR as it was. With a `probe`, of an established connection: a window
+ * probe (tcp_send_window_probe()), which makes the peer say what it has.
+ */
+int hf_tcp_resume(int sock, bool reuseaddr, bool probe, struct hf_error *err);
 
 /*
  * HF_RESEND_HELD, after hf_tcp_resume(): sends what is queued, by TCP_NODELAY, which does so in

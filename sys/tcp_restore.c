@@ -182,9 +182,10 @@ int hf_tcp_abandon(int sock, bool reuseaddr, struct hf_error *err)
 	return ret;
 }
 
-int hf_tcp_resume(int sock, bool reuseaddr, struct hf_error *err)
+int hf_tcp_resume(int sock, bool reuseaddr, bool probe, struct hf_error *err)
 {
-	int ret = hf_set_int(sock, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF);
+	int ret = hf_set_int(
+		sock, IPPROTO_TCP, TCP_REPAIR, probe ? TCP_REPAIR_OFF : TCP_REPAIR_OFF_NO_WP);
 
 	if (ret == 0)
 		ret = hf_set_int(sock, SOL_SOCKET, SO_REUSEADDR, reuseaddr);

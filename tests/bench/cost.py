@@ -31,6 +31,7 @@ BATCH = 10_000  # connections of one peer process, which has a port of its own t
 SPARE = 1500  # descriptors that CRIU and a server need beside those of connections
 PATIENCE = 60.0
 TIMEOUT = 600.0
+IDLE = 1.2  # s without a byte, before a dump: what is idle for a second is not busy
 
 
 def tcp_close() -> Mode:
@@ -158,6 +159,7 @@ def _server(net: Crowd, work: Path, case: Case) -> CriuServer:
 
 
 def _round(server: CriuServer, rounds: Rounds) -> None:
+    time.sleep(IDLE)
     with Peak() as dumping:
         dump = server.checkpoint(timeout=TIMEOUT).check()
     with Peak() as restoring:
