@@ -16,12 +16,13 @@
  *
  * This takes back a window that the peer may have used already. RFC 9293 section 3.8.6 discourages
  * that and says what a sender must do about it: not fail, send nothing new, and go on to send again
- * what is not acknowledged. So a peer of any make keeps its data; only time is at stake. Where a
- * segment of ours is lost, the peer runs into the lock, or later asks for the window (the same RFC,
- * section 3.8.6.1), as any peer must.
+ * what is not acknowledged. So a peer of any make keeps its data; only time is at stake, unless it
+ * gives up sooner when it asks for a window than when it sends again (lwIP does: 7.5 minutes).
+ * Where a segment of ours is lost, the peer runs into the lock, or later asks for the window (the
+ * same RFC, section 3.8.6.1), as any peer must.
  *
- * Linux before 6.7 ignores a smaller window that acknowledges nothing new: with such peers this
- * works where they are sending, which is where it counts.
+ * Linux before 6.7, and lwIP, ignore a smaller window that acknowledges nothing new: with such
+ * peers this works where something of theirs is not acknowledged yet.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -121,8 +121,9 @@ static int take_socket(
 
 	if (sock < 0)
 		return sock;
-	ret = known && known->state != HF_TCP_CLOSE ? hf_tcp_identify_known(sock, known, &conn, err)
-						    : hf_tcp_identify(sock, &conn, err);
+	ret = known && known->state != HF_TCP_CLOSE && !known->ulp
+		      ? hf_tcp_identify_known(sock, known, &conn, err)
+		      : hf_tcp_identify(sock, &conn, err);
 	if (ret == HF_TCP_NONE)
 		return hf_in_flight(sock, refuse_in_flight, NULL, err);
 	if (ret < 0)

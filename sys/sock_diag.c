@@ -28,18 +28,6 @@ static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *
 	to->scope_id = family == AF_INET6 && hf_endpoint_is_link_local(to) ? id->idiag_if : 0;
 }
 
-static bool is_tls(const struct nlattr *info)
-{
-	const struct nlattr *attr;
-
-	mnl_attr_for_each_nested(
-		attr, info) if (mnl_attr_get_type(attr) == INET_ULP_INFO_NAME &&
-				mnl_attr_get_payload_len(attr) ==
-					sizeof("tls")) return memcmp(mnl_attr_get_payload(attr),
-		"tls", sizeof("tls")) == 0;
-	return false;
-}
-
 static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *attr)
 {
 	if (mnl_attr_get_payload_len(attr) < 1)
@@ -49,7 +37,7 @@ static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *att
 	if (mnl_attr_get_type(attr) == INET_DIAG_MD5SIG)
 		sock->md5 = true;
 	if (mnl_attr_get_type(attr) == INET_DIAG_ULP_INFO)
-		sock->tls = is_tls(attr);
+		sock->ulp = true;
 	if (mnl_attr_get_type(attr) == INET_DIAG_SHUTDOWN)
 		sock->shutdown = mnl_attr_get_u8(attr) & (HF_SHUTDOWN_RECV | HF_SHUTDOWN_SEND);
 }

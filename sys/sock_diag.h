@@ -16,7 +16,7 @@ struct hf_diag_socket {
 	bool v6only;
 	uint8_t shutdown; /* HF_SHUTDOWN_* */
 	bool md5;         /* has keys of TCP-MD5, RFC 2385; told to CAP_NET_ADMIN only */
-	bool tls; /* has kernel TLS as its upper layer protocol; told to CAP_NET_ADMIN only */
+	bool ulp;         /* has an upper layer protocol: kernel TLS, MPTCP; told likewise */
 	uint32_t unacked; /* bytes in the send queue, a FIN included */
 	struct hf_endpoint local;
 	struct hf_endpoint peer;

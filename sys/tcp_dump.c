@@ -102,14 +102,6 @@ static int refuse_state(const struct hf_conn *conn, struct hf_error *err)
 		hf_conn_format(text, conn), hf_tcp_state_name(conn->state));
 }
 
-static int refuse_tls(const struct hf_conn *conn, struct hf_error *err)
-{
-	return refuse(conn,
-		"uses kernel TLS, which holdfast cannot save: close it, or turn kernel TLS off in "
-		"the program",
-		err);
-}
-
 int hf_tcp_identify_known(
 	int sock, const struct hf_diag_socket *known, struct hf_conn *conn, struct hf_error *err)
 {
@@ -123,8 +115,6 @@ int hf_tcp_identify_known(
 	conn->local = known->local;
 	conn->peer = known->peer;
 	conn->reuseaddr = reuse != 0;
-	if (known->tls)
-		return refuse_tls(conn, err);
 	return hf_tcp_row(conn->state, conn->closed) ? HF_TCP_SOCKET : refuse_state(conn, err);
 }
 
@@ -162,7 +152,10 @@ int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err)
 					 err);
 	get_ulp(sock, ulp);
 	if (strcmp(ulp, "tls") == 0)
-		return refuse_tls(conn, err);
+		return refuse(conn,
+			"uses kernel TLS, which holdfast cannot save: close it, or turn "
+			"kernel TLS off in the program",
+			err);
 	if (!hf_tcp_row(conn->state, conn->closed))
 		return refuse_state(conn, err);
 	return HF_TCP_SOCKET;

@@ -70,8 +70,11 @@ struct hf_queues {
  */
 int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err);
 
-/* The same for a socket in any state but CLOSE, of which sock_diag has told already: with one call
- * instead of nine. */
+/*
+ * The same with one call instead of nine, for a socket of which sock_diag has told already: in any
+ * state but CLOSE, and without an upper layer protocol. One that speaks MPTCP shares its inode with
+ * a TCP socket of the kernel's own (mptcp_sock_graft()).
+ */
 int hf_tcp_identify_known(
 	int sock, const struct hf_diag_socket *known, struct hf_conn *conn, struct hf_error *err);
 
