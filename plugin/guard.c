@@ -272,10 +272,12 @@ static void guard_restore(const struct hf_guard *guard)
 	bool is_dismissed = next_word(guard->control) == HF_DISMISS;
 
 	if (!guard->guarded->page->complete) {
-		if (is_dismissed)
-			return;
 		kill_all(guard);
-		report(guard, "CRIU ended during the restore; the lock stays, restore it again");
+		/* One may be out of repair mode, while what is unsent is queued. */
+		silence_all(guard);
+		if (!is_dismissed)
+			report(guard,
+				"CRIU ended during the restore; the lock stays, restore it again");
 		return;
 	}
 	if (!is_dismissed) {

@@ -37,6 +37,8 @@ struct task {
 /* The K-th call of a number; that of number -1 has been made before all begins. */
 struct mark {
 	long number;
+	bool chosen; /* only with these arguments, its second and its third: */
+	unsigned long second, third;
 	unsigned long left;
 };
 
@@ -60,7 +62,7 @@ static struct {
 	unsigned long calls, children;
 	struct task tasks[MAX_TASKS];
 	size_t n_tasks;
-} the = {.since = {-1, 0}, .follow = {-1, 0}};
+} the = {.since = {.number = -1}, .follow = {.number = -1}};
 
 static void usage(void)
 {
@@ -69,8 +71,9 @@ static void usage(void)
 	      "  --child N          count the calls of the N-th process made by the command\n"
 	      "                     (default: those of the command itself)\n"
 	      "  --call N           kill it as it makes its N-th call (default: count only)\n"
-	      "  --since NUMBER[:K] count from its K-th call of this number on, which is the "
-	      "first\n"
+	      "  --since NUMBER[,A,B][:K] count from its K-th call of this number on, which is\n"
+	      "                     the first; or of those whose second and third arguments are\n"
+	      "                     A and B\n"
 	      "  --follow NUMBER[:K] know only the children made after its K-th call of this "
 	      "number\n"
 	      "  --victim PID       kill this process instead\n"
@@ -91,15 +94,26 @@ static void die(const char *what)
 static struct mark parse_mark(const char *text)
 {
 	char *end;
-	long number = strtol(text, &end, 10);
+	struct mark mark = {.number = strtol(text, &end, 10), .left = 1};
 
-	return (struct mark){number, *end == ':' ? strtoul(end + 1, NULL, 10) : 1};
+	if (*end == ',') {
+		mark.chosen = true;
+		mark.second = strtoul(end + 1, &end, 10);
+		mark.third = *end == ',' ? strtoul(end + 1, &end, 10) : 0;
+	}
+	if (*end == ':')
+		mark.left = strtoul(end + 1, NULL, 10);
+	return mark;
 }
 
 /* True from the call of the mark on. */
-static bool passed(struct mark *mark, long number)
+static bool passed(struct mark *mark, const struct __ptrace_syscall_info *info)
 {
-	if (mark->number >= 0 && number == mark->number && --mark->left == 0)
+	bool is_it = mark->number >= 0 && (long)info->entry.nr == mark->number &&
+		     (!mark->chosen || (info->entry.args[1] == mark->second &&
+					       info->entry.args[2] == mark->third));
+
+	if (is_it && --mark->left == 0)
 		mark->number = -1;
 	return mark->number < 0;
 }
@@ -248,7 +262,7 @@ static bool count(pid_t pid, const struct __ptrace_syscall_info *info)
 {
 	if (the.threads && keeps_house((long)info->entry.nr))
 		return false;
-	if (!passed(&the.since, (long)info->entry.nr))
+	if (!passed(&the.since, info))
 		return false;
 	the.calls++;
 	if (the.list)
@@ -292,8 +306,7 @@ static void on_syscall(struct task *task)
 		}
 	} else if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
 		task->naming = info.entry.nr == SYS_prctl && (int)info.entry.args[0] == PR_SET_NAME;
-		if (pid == the.main && the.follow.number >= 0 &&
-			passed(&the.follow, (long)info.entry.nr))
+		if (pid == the.main && the.follow.number >= 0 && passed(&the.follow, &info))
 			ptrace(PTRACE_SETOPTIONS, pid, NULL, OPTIONS | FOLLOW);
 	} else if (task->naming && !the.target && the.name && is_called(pid)) {
 		found(task);

@@ -32,20 +32,22 @@ from .programs import program
 
 GUARDIAN = "holdfast-guard"
 # Every kind of stream, each connection held by a child of the server as well; limited, so that
-# there is time for a checkpoint beside them.
+# there is time for a checkpoint beside them. The last has more to send than its peer takes.
 CONNS = [
     "idle*2",
     "echo,gap=5*3",
     "source,rate=1M*2",
     "sink,rate=1M*2",
     "duplex,rate=1M*3",
-    "hold,in=20k,out=10k",
+    "hold,in=20k,out=300k",
 ]
 # So many that several threads of CRIU's process work on them.
 MANY = [*CONNS, "idle*200"]
 PATIENCE = 6.0
 # A call that is made no more often than this serves to find others.
 RARE = 4
+# The first moments in which what is unsent is queued: two for each connection.
+FILLING = 2
 # A run without a part that matters more than others.
 SHORT = 200
 # For guardians, and for tasks whose parent has gone.
@@ -118,6 +120,11 @@ class Call:
     def is_repair(self) -> bool:
         return self.name == "setsockopt" and self.args[1:3] == (6, 19)
 
+    @property
+    def is_filling(self) -> bool:
+        """TCP_NOTSENT_LOWAT: before and after what is unsent is queued, outside repair mode."""
+        return self.name == "setsockopt" and self.args[1:3] == (6, 25)
+
     def __str__(self) -> str:
         if self.name in ("getsockopt", "setsockopt"):
             level, option = self.args[1:3]
@@ -159,8 +166,16 @@ class Trace:
                 found.append((call, seen[call.number]))
         return found
 
+    @functools.cached_property
+    def filling(self) -> list[int]:
+        return [call.index for call in self.calls if call.is_filling]
+
     def options(self, index: int) -> list[object]:
         """For hf-kill, to kill here: counted from a rare call, since no two runs are the same."""
+        if index in self.filling:
+            call = self.calls[index - self.calls[0].index]
+            mark = f"{call.number},{call.args[1]},{call.args[2]}"
+            return ["--since", f"{mark}:{self.filling.index(index) + 1}", "--call", 1]
         before = [(call, nth) for call, nth in self._rare if call.index <= index]
         if not before:
             return ["--call", index]
@@ -183,7 +198,10 @@ def spread(first: int, last: int, count: int) -> list[int]:
 
 
 def choose(trace: Trace, count: int, whole: float = 0.3) -> list[int]:
-    """Moments: most of them where the connections are handled and at the end."""
+    """Moments: most of them where the connections are handled and at the end.
+
+    And some more in which a connection is out of repair mode before it is whole.
+    """
     if trace.total <= SHORT:
         return spread(1, trace.total, count)
     first, last = trace.window()
@@ -191,6 +209,7 @@ def choose(trace: Trace, count: int, whole: float = 0.3) -> list[int]:
     dense = count - everywhere - end
     chosen = {*spread(first, last, dense), *spread(1, trace.total, everywhere)}
     chosen |= set(spread(max(1, trace.total - 70), trace.total, end))
+    chosen |= set(trace.filling[:FILLING])
     return sorted(chosen)
 
 
