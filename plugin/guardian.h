@@ -12,11 +12,12 @@
  *             complete   if the tasks go on: lock removed. If they are killed, which takes as
  *                        little as one of them: all of them killed, repair mode on, sockets closed:
  *                        no packet is sent; the lock stays, and the image can be restored
- *   restore   begun      the tasks are killed, whose sockets are in repair mode or closed; the lock
- *                        stays, and the image can be restored again
+ *   restore   begun      the tasks are killed, repair mode on, sockets closed: no packet is sent;
+ *                        the lock stays, and the image can be restored again
  *             complete   repair mode off, lock removed: the application goes on
  *
- * It is dismissed at any time when what is left to do has been done.
+ * It is dismissed at any time when what is left to do has been done; of a restore that has only
+ * begun, it closes the sockets in the same way.
  * The lock is that of the network namespace and that of the host.
  */
 /* clang-format on */
@@ -86,7 +87,8 @@ void hf_guardian_peers_free(struct hf_conn *peers, uint32_t n);
  * looks at the tasks from now on. -EPIPE if there is no guardian any more. */
 int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err);
 
-/* Lets the guardian, if there is one, end without doing anything. */
+/* Lets the guardian, if there is one, end: there is nothing to be done about the tasks and the
+ * lock. */
 void hf_guardian_dismiss(struct hf_guardian *guardian);
 
 /* Closes our end without a word, as if CRIU had ended. */
