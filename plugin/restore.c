@@ -221,8 +221,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
-	const struct hf_rebuild rebuild = {
-		target->restore, target->netns, target->socks, target->closed, target->resend};
+	const struct hf_rebuild rebuild = {target->restore, target->netns, target->socks,
+		target->closed, target->resend, NULL};
 	uint64_t start = hf_now_us();
 	int ret = hf_rebuild(&rebuild, err);
 
@@ -301,6 +301,7 @@ static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_erro
 	struct hf_raw raw = HF_RAW_UNMARKED(target->netns);
 	int first = 0;
 
+	hf_guardian_in_thread(&target->guardian);
 	for (uint32_t i = from; i < to; i++) {
 		int ret;
 
