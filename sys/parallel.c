@@ -96,7 +96,8 @@ int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struc
 {
 	struct share shares[HF_PARALLEL_MAX] = {0};
 	uint32_t n_shares = count(n, least);
-	nlink_t threads = count_threads();
+	/* Without threads there is nothing to wait for, and /proc need not be asked. */
+	nlink_t threads = n_shares > 1 ? count_threads() : 0;
 	int ret = 0;
 
 	for (uint32_t i = 0; i < n_shares; i++) {
@@ -118,7 +119,8 @@ int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struc
 				*err = shares[i].err;
 		}
 	}
-	await_threads(threads);
+	if (n_shares > 1)
+		await_threads(threads);
 	return ret;
 }
 
