@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,7 @@ def serve(
 
 @pytest.fixture
 def connect(net: Network, servers: list[Server]) -> Callable[..., Peer]:
-    """with connect(["idle", "echo*10"], patience=10) as peer: ...
+    """with connect(["idle", "echo*10"], patience=10) as peer: ...; targets= for a detour
 
     Before finish() ends the connections it looks for sockets that were left in repair mode.
     """
@@ -173,7 +173,8 @@ def connect(net: Network, servers: list[Server]) -> Callable[..., Peer]:
         for server in servers:
             assert not checks.repair_sockets(server.pids())
 
-    def make(conns: Sequence[str], **kwargs: Any) -> Peer:
-        return Peer(net.peer, net.targets(), conns, before_finish=check, **kwargs)
+    def make(conns: Sequence[str], targets: Mapping[str, str] | None = None, **kwargs: Any) -> Peer:
+        to = targets or net.targets()
+        return Peer(net.peer, to, conns, before_finish=check, **kwargs)
 
     return make
