@@ -115,20 +115,32 @@ void hf_steps_fill(struct hf_steps *steps, int which, const uint8_t *data, size_
  * drops what it tries to send now, so that it stays unsent. TCP_NOTSENT_LOWAT, also by sysctl,
  * would refuse some of it (kernel tcp_stream_memory_free()).
  */
-static void fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len, size_t piece)
+static void leave_repair(struct hf_steps *steps)
 {
 	hf_steps_set_int(steps, "leave repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
 	hf_steps_set_int(steps, "raise TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, -1);
-	for (size_t at = 0; at < len; at += piece)
-		send_all(steps, "fill the send queue", data + at, piece, piece < len ? MSG_EOR : 0);
+}
+
+static void enter_repair(struct hf_steps *steps)
+{
 	hf_steps_set_int(steps, "reset TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0);
 	hf_steps_set_int(steps, "enter repair mode", IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
 }
 
+/*
+ * What is held back ends with a packet of its own: a packet filled up with what follows may be too
+ * large for the peer's window, and would not go out.
+ */
 void hf_steps_fill_unsent(struct hf_steps *steps, const uint8_t *data, size_t len)
 {
-	if (len > 0)
-		fill_unsent(steps, data, len, len);
+	size_t held = steps->held_len < len ? steps->held_len : 0;
+
+	if (len == 0)
+		return;
+	leave_repair(steps);
+	send_all(steps, "fill the send queue", data, held, MSG_EOR);
+	send_all(steps, "fill the send queue", data + held, len - held, 0);
+	enter_repair(steps);
 }
 
 /*
@@ -143,7 +155,10 @@ void hf_steps_fill_sent(struct hf_steps *steps, const uint8_t *data, size_t len)
 	hf_steps_fill(steps, TCP_SEND_QUEUE, data, len - tail);
 	if (tail == 0)
 		return;
-	fill_unsent(steps, data + len - tail, tail, 1);
+	leave_repair(steps);
+	for (size_t at = len - tail; at < len; at++)
+		send_all(steps, "fill the send queue", data + at, 1, MSG_EOR);
+	enter_repair(steps);
 	hf_steps_set_int(
 		steps, "choose the send queue", IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_SEND_QUEUE);
 	if (steps->ret == 0)

@@ -35,6 +35,7 @@ void hf_steps_choose_resend(struct hf_steps *steps)
 	*steps->resend = hf_resend_choose(conn, &steps->tools->resend, &first);
 	if (*steps->resend != HF_RESEND_HELD)
 		return;
+	steps->held_len = conn->send.len - conn->unsent;
 	steps->held = *conn;
 	hf_resend_hold(&steps->held);
 	steps->conn = &steps->held;

@@ -14,6 +14,7 @@ struct hf_steps {
 	int sock;
 	const struct hf_conn *conn;
 	struct hf_conn held; /* what conn points to where data is held back, lib/resend.h */
+	size_t held_len;     /* so much of its unsent data was sent before the dump */
 	enum hf_resend *resend;
 	struct hf_endpoint peer; /* the connection's, or a made up one */
 	const struct hf_tcp_tools *tools;
