@@ -213,8 +213,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
-	const struct hf_rebuild rebuild = {
-		target->restore, target->netns, target->socks, target->closed, target->resend};
+	const struct hf_rebuild rebuild = {target->restore, target->netns, target->socks,
+		target->closed, target->resend, NULL};
 	uint64_t start = hf_now_us();
 	int ret = hf_rebuild(&rebuild, err);
 
@@ -286,6 +286,7 @@ static int resume_all(const struct target *target, struct hf_error *err)
 		.socks = target->socks,
 		.closed = target->closed,
 		.resend = target->resend,
+		.guardian = &target->guardian,
 		.page = target->page};
 
 	return hf_resume(&resume, err);

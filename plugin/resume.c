@@ -83,6 +83,7 @@ static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_erro
 	struct hf_raw raw = HF_RAW_UNMARKED(target->netns);
 	int first = 0;
 
+	hf_guardian_in_thread(target->guardian);
 	for (uint32_t i = from; i < to; i++) {
 		int ret;
 

@@ -15,6 +15,7 @@ struct hf_resume {
 	const int *socks;             /* one a connection; -1: done with, or left alone */
 	const bool *closed;           /* one a connection; true: it could not be had here */
 	const enum hf_resend *resend; /* one a connection */
+	const struct hf_guardian *guardian;
 	struct hf_guardian_page *page;
 };
 
