@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
+from . import proc
 from .closing import Closing
 from .net import Network
 from .programs import program
@@ -43,7 +44,7 @@ class Lwip(Closing):
     def __init__(self, net: Network) -> None:
         self.net = net
         self.targets: dict[str, str] = {}  # for hf-peer
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> None:
         self.net.peer.run(
@@ -59,7 +60,7 @@ class Lwip(Closing):
         command: list[object] = [program("hf-lwip"), f"--tap={TAP}", f"--v4={V4}", f"--v6={V6}"]
         command += [f"--to={address}" for address in there.values()]
         self._process = self.net.peer.popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         ports = self._answer("ready")["ports"]
         self.targets = {
@@ -67,10 +68,8 @@ class Lwip(Closing):
         }
 
     def close(self) -> None:
-        if not self._process:
-            return
-        self._process.kill()
-        self._process.communicate()
+        if self._process:
+            proc.end(self._process)
 
     def _answer(self, event: str) -> dict[str, Any]:
         assert self._process and self._process.stdout
@@ -86,7 +85,7 @@ class Lwip(Closing):
 
     def _ask(self, command: str) -> dict[int, Flow]:
         assert self._process and self._process.stdin
-        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.write(f"{command}\n".encode())
         self._process.stdin.flush()
         flows = (Flow(**values) for values in self._answer(command)["flows"])
         return {flow.port: flow for flow in flows}
