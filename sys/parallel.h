@@ -26,14 +26,25 @@ typedef int hf_share(void *context, uint32_t from, uint32_t to, struct hf_error 
  */
 int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struct hf_error *err);
 
+/* A second thread, with all signals blocked. */
+struct hf_thread {
+	pthread_t thread;
+	nlink_t threads; /* that there were before */
+	bool runs;
+};
+
+/* False if there can be none. */
+bool hf_thread_start(struct hf_thread *thread, void *(*routine)(void *), void *context);
+
+/* Waits for its end; one that does not run is fine. */
+void hf_thread_end(struct hf_thread *thread);
+
 /* One call beside what the caller does meanwhile. */
 struct hf_background {
 	int (*call)(struct hf_error *err);
 	struct hf_error err;
 	int ret;
-	pthread_t thread;
-	bool has_thread;
-	nlink_t threads; /* that there were before */
+	struct hf_thread thread;
 };
 
 /* Starts it; where there is no thread for it, it is done before this returns. */
