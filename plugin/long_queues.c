@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#define PART (512u << 10) /* stays in the cache between checksum and file */
+#define PART ((size_t)256 << 10) /* that the file can have while the checksum goes on */
 
 static bool is_same(const struct hf_conn *a, const struct hf_conn *b)
 {
@@ -18,14 +18,28 @@ struct target {
 	struct hf_error *err;
 };
 
-static int take(void *context, const uint8_t *data, size_t len)
+static size_t find_room(void *context, size_t len, struct iovec to[2])
 {
 	const struct target *target = context;
+
+	return hf_write_behind_room(&target->file->out, len, to);
+}
+
+static int take(void *context, size_t len)
+{
+	const struct target *target = context;
+	const struct hf_write_behind *out = &target->file->out;
 	int ret = 0;
 
-	for (size_t done = 0; done < len && ret == 0; done += PART)
-		ret = hf_image_write_bytes(target->writer, data + done,
-			len - done < PART ? len - done : PART, target->err);
+	while (len > 0 && ret == 0) {
+		struct iovec next = hf_write_behind_next(out, len < PART ? len : PART);
+
+		ret = hf_image_count_bytes(
+			target->writer, next.iov_base, next.iov_len, target->err);
+		if (ret == 0)
+			ret = hf_image_file_add(target->file, next.iov_len, target->err);
+		len -= next.iov_len;
+	}
 	return ret;
 }
 
@@ -37,9 +51,11 @@ static int fill(int sock, const struct hf_conn *conn, const struct target *targe
 	const struct hf_image_map *map, bool cut_recv, const struct hf_queues *queues)
 {
 	struct target to = *target;
-	const struct hf_queue_sink sink = {.recv = cut_recv ? take : NULL,
-		.send = map->data ? NULL : take,
+	const struct hf_queue_sink sink = {.place = find_room,
+		.take = take,
 		.context = &to,
+		.recv = cut_recv,
+		.send = !map->data,
 		.recv_len = conn->recv.len,
 		.send_len = conn->send.len};
 	struct hf_queues place = *queues;
@@ -76,7 +92,7 @@ static int write_queues(int sock, const struct hf_conn *conn, const struct targe
 	size_t len = (size_t)conn->recv.len + conn->send.len - before;
 	int ret = 0;
 
-	if (mapped || conn->send.len > HF_SEND_SKIP)
+	if (mapped || conn->send.len > HF_SEND_CUT)
 		ret = hf_image_map_next(&map, target->file, before, len, target->err);
 	if (ret == 0)
 		ret = fill(sock, conn, target, &map, !mapped, queues);
@@ -87,16 +103,11 @@ static int write_queues(int sock, const struct hf_conn *conn, const struct targe
 }
 
 int hf_long_queues_write(int sock, const struct hf_conn *conn, struct hf_image_file *file,
-	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err)
+	struct hf_image_writer *writer, const struct hf_queues *queues, struct hf_error *err)
 {
 	const struct target target = {file, writer, err};
-	/* What is not mapped is read at once: to skip costs as much as to copy. */
-	size_t send = conn->send.len > HF_SEND_SKIP ? 0 : conn->send.len;
-	int ret = hf_queues_make_room(queues, HF_QUEUE_HELD, send);
+	int ret = hf_image_write_record(writer, conn, err);
 
-	if (ret < 0)
-		return hf_error_sys(err, ret, "cannot hold the queues");
-	ret = hf_image_write_record(writer, conn, err);
 	if (ret == 0)
 		ret = write_queues(sock, conn, &target, false, queues);
 	/* A receive queue is read in pieces since Linux 6.9: SO_PEEK_OFF. */

@@ -15,7 +15,7 @@
  * mode once more meanwhile. -EAGAIN if it is not any more what it was.
  */
 int hf_long_queues_write(int sock, const struct hf_conn *conn, struct hf_image_file *file,
-	struct hf_image_writer *writer, struct hf_queues *queues, struct hf_error *err);
+	struct hf_image_writer *writer, const struct hf_queues *queues, struct hf_error *err);
 
 /* True if the queues of a connection of the image are to be mapped for hf_tcp_rebuild(). */
 bool hf_has_long_queues(const struct hf_conn *conn);

@@ -15,26 +15,11 @@
 #include "lib/cleanup.h"
 #include "sys/pidfd.h"
 
-static int write_all(int fd, const uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *err)
 {
 	struct stat st;
+	int ret;
 
-	file->used = 0;
 	file->fd = -1;
 	if (fstat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
 		return hf_error_set(err, -ENOTDIR,
@@ -45,43 +30,42 @@ int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *e
 		dir, HF_IMAGE_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (file->fd < 0)
 		return hf_error_sys(err, -errno, "cannot create %s", HF_IMAGE_NAME);
+	ret = hf_write_behind_start(&file->out, file->fd);
+	if (ret < 0) {
+		hf_close_fd(&file->fd);
+		unlinkat(dir, HF_IMAGE_NAME, 0);
+		return hf_error_sys(err, ret, "cannot create %s", HF_IMAGE_NAME);
+	}
 	return 0;
 }
 
-static int buffered_write(void *context, const void *data, size_t len)
+static int put(void *context, const void *data, size_t len)
 {
-	struct hf_image_file *file = context;
-	int ret;
-
-	if (len > sizeof(file->buffer) - file->used) {
-		ret = write_all(file->fd, file->buffer, file->used);
-		if (ret < 0)
-			return ret;
-		file->used = 0;
-	}
-	if (len > sizeof(file->buffer))
-		return write_all(file->fd, data, len);
-	memcpy(file->buffer + file->used, data, len);
-	file->used += len;
-	return 0;
+	return hf_write_behind_put(context, data, len);
 }
 
 struct hf_output hf_image_file_output(struct hf_image_file *file)
 {
-	return (struct hf_output){buffered_write, file};
+	return (struct hf_output){put, &file->out};
+}
+
+int hf_image_file_add(struct hf_image_file *file, size_t len, struct hf_error *err)
+{
+	int ret = hf_write_behind_add(&file->out, len);
+
+	return ret < 0 ? hf_error_sys(err, ret, "cannot write %s", HF_IMAGE_NAME) : 0;
 }
 
 int hf_image_file_flush(struct hf_image_file *file, struct hf_error *err)
 {
-	int ret = write_all(file->fd, file->buffer, file->used);
+	int ret = hf_write_behind_flush(&file->out);
 
-	file->used = 0;
 	return ret < 0 ? hf_error_sys(err, ret, "cannot write %s", HF_IMAGE_NAME) : 0;
 }
 
 int hf_image_file_finish(struct hf_image_file *file, struct hf_error *err)
 {
-	int ret = write_all(file->fd, file->buffer, file->used);
+	int ret = hf_write_behind_end(&file->out);
 
 	if (close(file->fd) < 0 && ret == 0)
 		ret = -errno;

@@ -7,12 +7,12 @@
 
 #include "lib/error.h"
 #include "lib/image.h"
+#include "sys/write_behind.h"
 
-/* A file written through a buffer. */
+/* A file that is being written. */
 struct hf_image_file {
 	int fd;
-	size_t used;
-	uint8_t buffer[256 << 10];
+	struct hf_write_behind out;
 };
 
 /* Creates the image in directory `dir`, mode 0600, in place of one that is there. -ENOTDIR: no real
@@ -22,10 +22,13 @@ int hf_image_file_create(struct hf_image_file *file, int dir, struct hf_error *e
 /* Where hf_image_write_*() writes. Valid while the file is open. */
 struct hf_output hf_image_file_output(struct hf_image_file *file);
 
-/* Writes what is in the buffer. */
+/* So many bytes are there now, where hf_write_behind_room() said. */
+int hf_image_file_add(struct hf_image_file *file, size_t len, struct hf_error *err);
+
+/* Writes all that is there. */
 int hf_image_file_flush(struct hf_image_file *file, struct hf_error *err);
 
-/* Writes what is in the buffer and closes the file, in any case. */
+/* Writes all that is there and closes the file, in any case. */
 int hf_image_file_finish(struct hf_image_file *file, struct hf_error *err);
 
 /* Removes the image; one that is not there is fine. */

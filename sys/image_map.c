@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define PIECE ((size_t)256 << 10) /* stays in the cache until it is counted */
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
@@ -61,44 +63,42 @@ static int extend(int fd, uint64_t from, size_t len)
 int hf_image_map_next(struct hf_image_map *map, struct hf_image_file *file, size_t before,
 	size_t len, struct hf_error *err)
 {
+	uint64_t from;
 	int ret = hf_image_file_flush(file, err);
-	off_t end;
 
 	*map = HF_IMAGE_MAP_NONE;
 	if (ret < 0)
 		return ret;
-	end = lseek(file->fd, 0, SEEK_CUR);
-	ret = end < 0 ? -errno : extend(file->fd, (uint64_t)end + before, len);
+	from = file->out.filled + before;
+	ret = extend(file->fd, from, len);
 	if (ret < 0)
 		return hf_error_sys(err, ret, "cannot write %s", HF_IMAGE_NAME);
-	if (!use_file(map, file->fd, (uint64_t)end + before, len, PROT_READ | PROT_WRITE) &&
-		!use_memory(map, len))
+	if (!use_file(map, file->fd, from, len, PROT_READ | PROT_WRITE) && !use_memory(map, len))
 		return hf_error_sys(err, -ENOMEM, "cannot hold the queues");
 	fetch_pages(map);
 	return 0;
 }
 
-/* The checksum is that of what the file has, read through its buffer. */
+/* The checksum is that of what the file has, read again. */
 static int count(struct hf_image_file *file, size_t len, struct hf_image_writer *writer,
 	struct hf_error *err)
 {
 	int ret = hf_image_file_flush(file, err);
-	off_t at = lseek(file->fd, 0, SEEK_CUR);
 
-	if (ret == 0 && at < 0)
-		ret = hf_error_sys(err, -errno, "cannot read %s", HF_IMAGE_NAME);
-	while (len > 0 && ret == 0) {
-		size_t part = len < sizeof(file->buffer) ? len : sizeof(file->buffer);
+	for (size_t at = 0; at < len && ret == 0;) {
+		struct iovec to[2];
 
-		ret = hf_image_file_at(file->fd, (uint64_t)at, file->buffer, part, err);
+		hf_write_behind_room(&file->out, len - at < PIECE ? len - at : PIECE, to);
+		ret = hf_image_file_at(
+			file->fd, file->out.filled + at, to[0].iov_base, to[0].iov_len, err);
 		if (ret == 0)
-			ret = hf_image_count_bytes(writer, file->buffer, part, err);
-		at += (off_t)part;
-		len -= part;
+			ret = hf_image_count_bytes(writer, to[0].iov_base, to[0].iov_len, err);
+		at += to[0].iov_len;
 	}
-	if (ret == 0 && lseek(file->fd, at, SEEK_SET) < 0)
-		ret = hf_error_sys(err, -errno, "cannot write %s", HF_IMAGE_NAME);
-	return ret;
+	if (ret < 0)
+		return ret;
+	ret = hf_write_behind_skip(&file->out, len);
+	return ret < 0 ? hf_error_sys(err, ret, "cannot write %s", HF_IMAGE_NAME) : 0;
 }
 
 int hf_image_map_done(struct hf_image_map *map, struct hf_image_file *file,

@@ -124,6 +124,22 @@ int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struc
 	return ret;
 }
 
+bool hf_thread_start(struct hf_thread *thread, void *(*routine)(void *), void *context)
+{
+	thread->threads = count_threads();
+	thread->runs = start(&thread->thread, routine, context);
+	return thread->runs;
+}
+
+void hf_thread_end(struct hf_thread *thread)
+{
+	if (!thread->runs)
+		return;
+	pthread_join(thread->thread, NULL);
+	await_threads(thread->threads);
+	thread->runs = false;
+}
+
 static void *run_background(void *context)
 {
 	struct hf_background *background = context;
@@ -138,18 +154,13 @@ void hf_background_start(struct hf_background *background,
 	memset(background, 0, sizeof(*background));
 	background->call = call;
 	background->context = context;
-	background->threads = count_threads();
-	background->has_thread = start(&background->thread, run_background, background);
-	if (!background->has_thread)
+	if (!hf_thread_start(&background->thread, run_background, background))
 		run_background(background);
 }
 
 int hf_background_end(struct hf_background *background, struct hf_error *err)
 {
-	if (background->has_thread) {
-		pthread_join(background->thread, NULL);
-		await_threads(background->threads);
-	}
+	hf_thread_end(&background->thread);
 	if (background->ret < 0 && err)
 		*err = background->err;
 	return background->ret;

@@ -35,15 +35,26 @@ int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struc
 /* True in a thread for which that is so: what it closes is closed in its own table only. */
 bool hf_has_own_files(void);
 
+/* A second thread with the same files, and with all signals blocked. */
+struct hf_thread {
+	pthread_t thread;
+	nlink_t threads; /* that there were before */
+	bool runs;
+};
+
+/* False if there can be none. */
+bool hf_thread_start(struct hf_thread *thread, void *(*routine)(void *), void *context);
+
+/* Waits for its end; one that does not run is fine. */
+void hf_thread_end(struct hf_thread *thread);
+
 /* One call beside what the caller does meanwhile, with the same files. */
 struct hf_background {
 	int (*call)(void *context, struct hf_error *err);
 	void *context;
 	struct hf_error err;
 	int ret;
-	pthread_t thread;
-	bool has_thread;
-	nlink_t threads; /* that there were before */
+	struct hf_thread thread;
 };
 
 /* Starts it; where there is no thread for it, it is done before this returns. */

@@ -13,9 +13,10 @@
 
 #include "sys/sockopt_int.h"
 
-/* What is skipped of a send queue: HF_SEND_SKIP and more. */
+/* What is skipped of a send queue: HF_SEND_CUT and more. */
 #define SKIP_PIECE 65536
-#define SKIP_PARTS (HF_SEND_SKIP / SKIP_PIECE + 64)
+#define SKIP_PARTS (HF_SEND_CUT / SKIP_PIECE + 64)
+#define RECV_PIECE (256u << 10) /* stays in the cache until it is taken */
 
 static int get_length(int sock, unsigned long request, uint32_t *len)
 {
@@ -84,12 +85,13 @@ static int peek_recv_queue(int sock, struct hf_queues *queues, size_t len, bool 
 	if (!is_cut(queues))
 		return ret < 0 ? ret : peek_all(sock, queues->recv, len);
 	while (len > 0 && ret == 0) {
-		size_t part = len < queues->recv_room ? len : queues->recv_room;
+		struct iovec to[2];
 
-		ret = peek_all(sock, queues->recv, part);
+		sink->place(sink->context, len < RECV_PIECE ? len : RECV_PIECE, to);
+		ret = peek_all(sock, to[0].iov_base, to[0].iov_len);
 		if (ret == 0)
-			ret = sink->recv(sink->context, queues->recv, part);
-		len -= part;
+			ret = sink->take(sink->context, to[0].iov_len);
+		len -= to[0].iov_len;
 	}
 	return ret;
 }
@@ -216,11 +218,10 @@ int hf_tcp_read_recv_queue(
  * Peeks at what comes after the first `skip` bytes, which all go to the same place. Returns how
  * much is queued: the kernel tells that, whatever the room.
  */
-/* NOLINTNEXTLINE(readability-non-const-parameter): the kernel writes to it */
-static ssize_t peek_behind(int sock, size_t skip, uint8_t *buf, size_t len)
+static ssize_t peek_behind(int sock, size_t skip, const struct iovec to[2])
 {
 	static uint8_t skipped[SKIP_PIECE];
-	struct iovec parts[SKIP_PARTS + 1];
+	struct iovec parts[SKIP_PARTS + 2];
 	struct msghdr msg = {.msg_iov = parts};
 	ssize_t n;
 
@@ -232,27 +233,26 @@ static ssize_t peek_behind(int sock, size_t skip, uint8_t *buf, size_t len)
 	}
 	if (skip > 0)
 		return -EIO;
-	parts[msg.msg_iovlen++] = (struct iovec){buf, len};
+	parts[msg.msg_iovlen++] = to[0];
+	parts[msg.msg_iovlen++] = to[1];
 	do {
 		n = recvmsg(sock, &msg, MSG_PEEK | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }
 
-/* The send queue can be peeked at from its start only: each piece costs those before it too. */
-static int peek_pieces(int sock, struct hf_queues *queues, size_t skip, size_t len)
+static int peek_pieces(int sock, const struct hf_queue_sink *sink, size_t skip, size_t end)
 {
-	const struct hf_queue_sink *sink = queues->sink;
-	size_t end = skip + len;
 	int ret = 0;
 
 	while (skip < end && ret == 0) {
-		size_t part = end - skip < queues->send_room ? end - skip : queues->send_room;
-		ssize_t n = peek_behind(sock, skip, queues->send, part);
+		struct iovec to[2];
+		size_t part = sink->place(sink->context, end - skip, to);
+		ssize_t n = peek_behind(sock, skip, to);
 
 		if (n >= 0 && (size_t)n != end)
 			n = -EAGAIN;
-		ret = n < 0 ? (int)n : sink->send(sink->context, queues->send, part);
+		ret = n < 0 ? (int)n : sink->take(sink->context, part);
 		skip += part;
 	}
 	return ret;
@@ -267,6 +267,7 @@ static int peek_send(int sock, struct hf_queues *queues, size_t len)
 {
 	const struct hf_queue_sink *sink = queues->sink;
 	bool cut = sink && sink->send;
+	const struct iovec to[2] = {{queues->send, len}}, one[2] = {{&(char){0}, 1}};
 	size_t skip;
 	ssize_t n;
 
@@ -274,16 +275,16 @@ static int peek_send(int sock, struct hf_queues *queues, size_t len)
 		return -EAGAIN;
 	if (len == 0)
 		return 0;
-	n = peek_behind(sock, 0, queues->send, cut ? 1 : len);
+	n = peek_behind(sock, 0, cut ? one : to);
 	if (n < 0)
 		return (int)n;
 	if ((size_t)n < len)
 		return -EIO;
 	skip = (size_t)n - len;
 	if (cut)
-		return peek_pieces(sock, queues, skip, len);
+		return peek_pieces(sock, sink, skip, (size_t)n);
 	if (skip > 0)
-		n = peek_behind(sock, skip, queues->send, len);
+		n = peek_behind(sock, skip, to);
 	if (n < 0)
 		return (int)n;
 	return (size_t)n == skip + len ? 0 : -EIO;

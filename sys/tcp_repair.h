@@ -11,6 +11,7 @@
  */
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "lib/conn.h"
 #include "lib/error.h"
@@ -38,16 +39,19 @@ struct hf_borrowed {
 /* A queue that is longer is not held in memory, but goes from socket to image and back. */
 #define HF_QUEUE_HELD (1u << 20)
 
-/* A send queue can be peeked at from its start only. One that is longer is mapped; in pieces it is
- * read no further than to here. */
-#define HF_SEND_SKIP (16u << 20)
+/* A send queue can be peeked at from its start only, so that each piece costs those before it too.
+ * One that is longer is mapped. */
+#define HF_SEND_CUT (16u << 20)
 
-/* Where a long queue goes, piece by piece. Each returns 0 or a negative errno. */
+/* Where a long queue goes, piece by piece. */
 struct hf_queue_sink {
-	/* NULL: the buffer takes the whole queue. */
-	int (*recv)(void *context, const uint8_t *data, size_t len);
-	int (*send)(void *context, const uint8_t *data, size_t len);
+	/* The places of the next piece of len bytes, or of fewer; the second one may be empty.
+	 * Returns how many. */
+	size_t (*place)(void *context, size_t len, struct iovec to[2]);
+	/* So many bytes are there now. Returns 0 or a negative errno. */
+	int (*take)(void *context, size_t len);
 	void *context;
+	bool recv, send;             /* the queues that are cut; a buffer takes another one whole */
 	uint32_t recv_len, send_len; /* -EAGAIN if they are not any more */
 };
 

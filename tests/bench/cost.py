@@ -107,11 +107,24 @@ class Rounds:
     dump_says: list[dict[str, int]] = field(default_factory=list)
     restore_says: list[dict[str, int]] = field(default_factory=list)
 
-    def add(self, dump: Result, restore: Result) -> None:
-        self.dump_s.append(dump.seconds)
-        self.restore_s.append(restore.seconds)
-        self.dump_says.append(said(dump, "dumped"))
-        self.restore_says.append(said(restore, "restored"))
+    def note(self, is_dump: bool, result: Result, kb: int) -> None:
+        if is_dump:
+            self.dump_s.append(result.seconds)
+            self.dump_says.append(said(result, "dumped"))
+            self.dump_kb = max(self.dump_kb, kb)
+        else:
+            self.restore_s.append(result.seconds)
+            self.restore_says.append(said(result, "restored"))
+            self.restore_kb = max(self.restore_kb, kb)
+
+    def medians(self) -> dict[str, Any]:
+        return {
+            "dump_s": round(statistics.median(self.dump_s), 3),
+            "restore_s": round(statistics.median(self.restore_s), 3),
+            "dump_peak_kb": self.dump_kb, "restore_peak_kb": self.restore_kb,
+            "dump_says_us": _median(self.dump_says),
+            "restore_says_us": _median(self.restore_says),
+        }
 
 
 def _median(rounds: Sequence[dict[str, int]]) -> dict[str, float]:
@@ -164,9 +177,8 @@ def _round(server: CriuServer, rounds: Rounds) -> None:
         dump = server.checkpoint(timeout=TIMEOUT).check()
     with Peak() as restoring:
         restore = server.restore(timeout=TIMEOUT).check()
-    rounds.add(dump, restore)
-    rounds.dump_kb = max(rounds.dump_kb, dumping.kb)
-    rounds.restore_kb = max(rounds.restore_kb, restoring.kb)
+    rounds.note(True, dump, dumping.kb)
+    rounds.note(False, restore, restoring.kb)
 
 
 def measure(work: Path, case: Case) -> dict[str, Any]:
@@ -191,10 +203,5 @@ def measure(work: Path, case: Case) -> dict[str, Any]:
     return {
         "by": case.by, "where": case.where, "family": case.family,
         "connections": case.connections, "rounds": case.repeats, "lost": lost,
-        "dump_s": round(statistics.median(rounds.dump_s), 3),
-        "restore_s": round(statistics.median(rounds.restore_s), 3),
-        "dump_peak_kb": rounds.dump_kb, "restore_peak_kb": rounds.restore_kb,
-        "image_bytes": size, "image_files": files,
-        "dump_says_us": _median(rounds.dump_says),
-        "restore_says_us": _median(rounds.restore_says),
+        "image_bytes": size, "image_files": files, **rounds.medians(),
     }

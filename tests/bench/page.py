@@ -89,7 +89,10 @@ Stands still: how long the tasks do so because of holdfast, in all, in milliseco
 
 QUEUES = """## Queues
 Data in receive and send queues, half of it in each; MB/s of the plugin's own part, beside a plain
-`write()` of as much into the page cache. Target: half of that.
+`write()` of as much into the page cache of the same file system: medians, with the image of one
+round removed before the next. Target: half of that. On a virtual machine the first touch of memory
+is the host's work, and makes everything several times slower, write() too; so as much memory as is
+needed is touched and freed just before each of these steps.
 """
 
 BULK = """## Throughput
@@ -265,13 +268,14 @@ def _queues(found: Row) -> list[str]:
         half = row["write_mb_s"] / 2
         missed = [bool(us) and row["bytes"] / us < half for us in says]
         cells.append([
-            row["by"], f"{row['bytes'] / (1 << 20):.0f} MiB in {row['connections']} connections",
+            row["by"], row.get("where", "disk"),
+            f"{row['bytes'] / (1 << 20):.0f} MiB in {row['connections']} connections",
             f"{row['write_mb_s']}", _bold(speeds[0], missed[0]), _bold(speeds[1], missed[1]),
             f"{_s(row['dump_s'])} + {_s(row['restore_s'])}",
             f"{row['dump_peak_kb'] / 1024:.0f} / {row['restore_peak_kb'] / 1024:.0f}",
         ])
-    words = ["by", "queued", "write() MB/s", "dump MB/s", "restore MB/s", "criu: dump + restore, s",
-             "memory at dump / restore, MiB"]
+    words = ["by", "images on", "queued", "write() MB/s", "dump MB/s", "restore MB/s",
+             "criu: dump + restore, s", "memory at dump / restore, MiB"]
     return [QUEUES, *table(words, cells), ""] if rows else []
 
 

@@ -136,16 +136,17 @@ def _memory(found: Row) -> Target:
 
 
 def _queues(found: Row) -> list[Target]:
+    rows = [r for r in found["queues"] if r["by"] == "holdfast"]
     out = []
-    row = next((r for r in found["queues"] if r["by"] == "holdfast"), None)
     for name, key in (("dump", "dump_says_us"), ("restore", "restore_says_us")):
+        parts = {
+            r.get("where", "disk"): r["bytes"] / r[key][name] / r["write_mb_s"]
+            for r in rows if r[key]
+        }
         what, wanted = f"queues, {name}", "half of write()"
-        taken = row[key].get(name) if row else None
-        if not row or not taken:
-            out.append(Target(what, wanted, "", Found.UNKNOWN))
-            continue
-        part = row["bytes"] / taken / row["write_mb_s"]
-        out.append(Target(what, wanted, f"{part:.2f} of it", _verdict(part >= 0.5)))
+        value = ", ".join(f"{part:.2f} of it, {where}" for where, part in parts.items())
+        state = _verdict(min(parts.values()) >= 0.5) if parts else Found.UNKNOWN
+        out.append(Target(what, wanted, value, state))
     return out
 
 

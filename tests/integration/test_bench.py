@@ -30,8 +30,8 @@ from bench.targets import Found  # noqa: E402
 MIB = 1 << 20
 TINY = runs.Plan(
     outages=(0.8,), connections=2, trick_outages=(), trick_connections=0, few=(2,), many=(),
-    most=(), repeats=1, queue_bytes=32 * MIB, seconds=0.5, rtts=(NEAR,), bulk_rtts=(NEAR,),
-    v6=False, by=("holdfast", "stock-nftables"), warm=0.3, settle=0.1,
+    most=(), repeats=1, queue_bytes=32 * MIB, queue_rounds=1, seconds=0.5, rtts=(NEAR,),
+    bulk_rtts=(NEAR,), v6=False, by=("holdfast", "stock-nftables"), warm=0.3, settle=0.1,
 )
 
 
@@ -71,6 +71,9 @@ def test_tiny(leftovers: object, tmp_path: Path) -> None:
     assert all({"lock", "restore", "resume"} <= row["restore_says_us"].keys() for row in ours)
     assert [row["connections"] for row in found["floor"]] == [2]
     assert all(row["bytes"] > 31 * MIB and not row["bytes"] % 2 for row in found["queues"])
+    assert [(row["by"], row["where"]) for row in found["queues"]] == [
+        ("holdfast", "tmpfs"), ("stock", "tmpfs"), ("holdfast", "disk")
+    ]
     assert all(row["before_mb_s"] > 1 < row["after_mb_s"] for row in found["throughput"])
     text = (tmp_path / page.PAGE).read_text()
     assert text == page.text(found)
@@ -157,6 +160,23 @@ def test_targets(rtt: float, median: float, longest: float, wanted: list[Found])
     judged = targets.judge(one_stall(rtt, median, longest))
     assert [target.found for target in judged[:2]] == wanted
     assert {target.found for target in judged[2:]} == {Found.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("tmpfs", "disk", "wanted"),
+    [(20, 20, Found.MET), (21, 20, Found.MISSED), (20, 21, Found.MISSED)],
+)
+def test_queue_targets(tmpfs: int, disk: int, wanted: Found) -> None:
+    """Half of write(), wherever the images are."""
+    rows = [
+        {"by": "holdfast", "where": where, "bytes": 1000, "write_mb_s": 100,
+         "dump_says_us": {"dump": us}, "restore_says_us": {"restore": 10}}
+        for where, us in (("tmpfs", tmpfs), ("disk", disk))
+    ]
+    rows.append({"by": "stock", "where": "tmpfs", "dump_says_us": {}, "restore_says_us": {}})
+    found = {"stall": [], "cost": [], "floor": [], "queues": rows}
+    judged = {target.what: target.found for target in targets.judge(found)}
+    assert (judged["queues, dump"], judged["queues, restore"]) == (wanted, Found.MET)
 
 
 def test_only_known_keys(tmp_path: Path) -> None:
