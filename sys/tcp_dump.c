@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/prelude.h"
 #include "lib/tcp_state.h"
 #include "sys/address.h"
 #include "sys/sockopt_int.h"
@@ -195,6 +196,14 @@ static int get_timestamp(int sock, struct hf_conn *conn, const struct tcp_info *
 	return ret;
 }
 
+static void note_peer(struct hf_conn *conn, const struct tcp_info *info)
+{
+	const struct hf_rtt rtt = {info->tcpi_min_rtt, info->tcpi_rtt, info->tcpi_rcv_rtt};
+
+	conn->rtt_us = hf_rtt_us(&rtt);
+	conn->peer_silent = info->tcpi_last_data_recv > HF_SILENT_MS;
+}
+
 /* What the two ends agreed on, and their windows. */
 static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info *info)
 {
@@ -215,6 +224,7 @@ static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info
 	conn->snd_wscale = conn->has_wscale ? info->tcpi_snd_wscale : 0;
 	conn->rcv_wscale = conn->has_wscale ? info->tcpi_rcv_wscale : 0;
 	conn->mss_clamp = (uint32_t)mss;
+	note_peer(conn, info);
 	conn->window = (struct hf_window){
 		window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup};
 	return 0;
