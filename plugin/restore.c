@@ -288,7 +288,7 @@ static int resume_one(
 		sock, conn->reuseaddr, !told || conn->send.len > 0 || conn->shutdown, err);
 
 	if (ret == 0 && told)
-		hf_wake_open(raw, conn);
+		hf_wake_open(raw, conn, restore->image.n_conns);
 	if (ret == 0 && target->resend[i] != HF_RESEND_BY_TIMER)
 		hf_resend(sock, conn, target->resend[i], raw, restore->file);
 	return ret;
