@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfast check: whether a checkpoint would keep its connections on this machine, and if not, why.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 
 #include "cli/check.h"
 #include "cli/json.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "config.h"
 #include "sys/command.h"
@@ -139,11 +139,7 @@ static int run(const struct hf_check_context *context, bool json)
 		ret = print_json(findings, failed);
 	else
 		print_lines(findings, failed);
-	if (ret < 0 || fflush(stdout) != 0 || ferror(stdout)) {
-		fprintf(stderr, "holdfast: cannot write: %s\n", strerror(errno));
-		return HF_EXIT_FAILURE;
-	}
-	return failed ? HF_EXIT_FAILURE : HF_EXIT_OK;
+	return hf_output_flush() < 0 || ret < 0 || failed ? HF_EXIT_FAILURE : HF_EXIT_OK;
 }
 
 int hf_verb_check(int argc, char **argv)

@@ -140,11 +140,3 @@ void hf_found_print_error(const struct hf_survey *survey, const char *verb)
 	else if (survey->err.code)
 		fprintf(stderr, "holdfast: %s\n", survey->err.text);
 }
-
-int hf_found_flush(void)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return 0;
-	fprintf(stderr, "holdfast: cannot write: %s\n", strerror(errno));
-	return -1;
-}

@@ -39,7 +39,4 @@ void hf_found_put_lock(yajl_gen gen, const struct hf_found_lock *lock);
 void hf_found_put_error(yajl_gen gen, const struct hf_survey *survey);
 void hf_found_print_error(const struct hf_survey *survey, const char *verb);
 
-/* Sends out what was printed. Returns 0, or -1 after a line on the standard error. */
-int hf_found_flush(void);
-
 #endif

@@ -38,6 +38,8 @@ yajl_gen hf_json_begin(void)
 
 	if (gen)
 		yajl_gen_config(gen, yajl_gen_beautify, 1);
+	else
+		fprintf(stderr, "holdfast: out of memory\n");
 	return gen;
 }
 

@@ -14,7 +14,7 @@ void hf_json_string(yajl_gen gen, const char *name, const char *value);
 void hf_json_number(yajl_gen gen, const char *name, uint64_t value);
 void hf_json_bool(yajl_gen gen, const char *name, bool value);
 
-/* For output to come. NULL where memory is short. */
+/* For output to come. NULL where memory is short, after a line on the standard error. */
 yajl_gen hf_json_begin(void);
 
 /* Writes it all to the standard output and frees it. Returns 0, or -1 where it cannot be written.

@@ -13,6 +13,7 @@
 #include "cli/checkpoint.h"
 #include "cli/in_use.h"
 #include "cli/json.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "lib/cleanup.h"
 #include "sys/config_file.h"
@@ -175,10 +176,7 @@ static int print(const struct wish *wish, const struct hf_image *image, const st
 		ret = print_json(image, result);
 	else
 		print_line(wish, image, result);
-	if (ret == 0 && fflush(stdout) == 0 && !ferror(stdout))
-		return HF_EXIT_OK;
-	fprintf(stderr, "holdfast: cannot write: %s\n", strerror(errno));
-	return HF_EXIT_FAILURE;
+	return hf_output_flush() < 0 || ret < 0 ? HF_EXIT_FAILURE : HF_EXIT_OK;
 }
 
 int hf_verb_lock(int argc, char **argv)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/found.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "sys/net_lock.h"
 #include "sys/tcp_repair.h"
@@ -244,10 +245,8 @@ int hf_verb_recover(int argc, char **argv)
 	if (hf_found_parse(argc, argv, &options) < 0)
 		return HF_EXIT_USAGE;
 	recovery.gen = options.json ? hf_json_begin() : NULL;
-	if (options.json && !recovery.gen) {
-		fprintf(stderr, "holdfast: out of memory\n");
+	if (options.json && !recovery.gen)
 		return HF_EXIT_FAILURE;
-	}
 	hf_survey(&recovery.survey, options.netns, true);
 	recover_all(&recovery);
 	ret = exit_code(&recovery);
@@ -257,5 +256,5 @@ int hf_verb_recover(int argc, char **argv)
 		puts("nothing to recover");
 	hf_found_print_error(&recovery.survey, "recover");
 	hf_survey_clear(&recovery.survey);
-	return hf_found_flush() < 0 ? HF_EXIT_FAILURE : ret;
+	return hf_output_flush() < 0 ? HF_EXIT_FAILURE : ret;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* holdfast show: what an image holds, as a table or as JSON. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/checkpoint.h"
+#include "cli/output.h"
 #include "cli/show.h"
 #include "cli/verbs.h"
 #include "lib/tcp_state.h"
@@ -127,9 +127,5 @@ int hf_verb_show(int argc, char **argv)
 	else
 		print_table(&image);
 	hf_image_clear(&image);
-	if (fflush(stdout) != 0) {
-		fprintf(stderr, "holdfast: cannot write: %s\n", strerror(errno));
-		ret = HF_EXIT_FAILURE;
-	}
-	return ret;
+	return hf_output_flush() < 0 ? HF_EXIT_FAILURE : ret;
 }

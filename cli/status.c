@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cli/found.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 
 static void print_lock(const struct hf_found_lock *lock)
@@ -64,5 +65,5 @@ int hf_verb_status(int argc, char **argv)
 		ret = HF_EXIT_FAILURE;
 	hf_found_print_error(&survey, "status");
 	hf_survey_clear(&survey);
-	return hf_found_flush() < 0 ? HF_EXIT_FAILURE : ret;
+	return hf_output_flush() < 0 ? HF_EXIT_FAILURE : ret;
 }

@@ -7,6 +7,7 @@
 
 #include "cli/checkpoint.h"
 #include "cli/found.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "sys/net_lock.h"
 
@@ -199,7 +200,7 @@ static int exit_code(const struct removal *removal)
 static int run(struct removal *removal)
 {
 	const struct wish *wish = removal->wish;
-	int ret;
+	int written, ret;
 
 	hf_survey(&removal->survey, wish->netns, false);
 	if (!wish->all && is_ambiguous(removal)) {
@@ -208,19 +209,16 @@ static int run(struct removal *removal)
 		return HF_EXIT_FAILURE;
 	}
 	removal->gen = wish->json ? hf_json_begin() : NULL;
-	if (wish->json && !removal->gen) {
-		fprintf(stderr, "holdfast: out of memory\n");
+	if (wish->json && !removal->gen)
 		return HF_EXIT_FAILURE;
-	}
 	remove_all(removal);
 	if (!wish->json && wish->all && removal->survey.n_locks == 0 &&
 		removal->survey.err.code == 0)
 		puts("no locks");
-	if (removal->gen && hf_json_end(removal->gen) < 0)
-		return HF_EXIT_FAILURE;
+	written = removal->gen ? hf_json_end(removal->gen) : 0;
 	hf_found_print_error(&removal->survey, "unlock");
 	ret = exit_code(removal);
-	return hf_found_flush() < 0 ? HF_EXIT_FAILURE : ret;
+	return hf_output_flush() < 0 || written < 0 ? HF_EXIT_FAILURE : ret;
 }
 
 int hf_verb_unlock(int argc, char **argv)

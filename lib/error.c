@@ -43,18 +43,18 @@ int hf_error_sys(struct hf_error *err, int code, const char *fmt, ...)
 
 int hf_error_context(struct hf_error *err, int code, const char *fmt, ...)
 {
-	char old[sizeof(err->text)];
+	struct hf_error inner;
 	size_t len;
 	va_list args;
 
 	if (!err)
 		return code;
+	inner = *err;
 	err->code = code;
-	memcpy(old, err->text, sizeof(old));
 	va_start(args, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, args);
 	va_end(args);
 	len = strlen(err->text);
-	snprintf(err->text + len, sizeof(err->text) - len, ": %s", old);
+	snprintf(err->text + len, sizeof(err->text) - len, ": %s", inner.text);
 	return code;
 }

@@ -13,6 +13,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include "lib/nft_rule.h"
 #include "lib/tcp_state.h"
 
 #define TCP_FLAGS_OFFSET 13

@@ -16,8 +16,6 @@
 #include <libmnl/libmnl.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/common.h>
-#include <libnftnl/expr.h>
-#include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
@@ -40,7 +38,7 @@ void hf_batch_clear(struct hf_batch *batch)
 	memset(batch, 0, sizeof(*batch));
 }
 
-static void no_memory(struct hf_nft *nft)
+void hf_nft_no_memory(struct hf_nft *nft)
 {
 	nft->ret = -ENOMEM;
 }
@@ -57,7 +55,7 @@ static char *next_message(struct hf_nft *nft)
 		uint8_t *grown = realloc(batch->data, room);
 
 		if (!grown) {
-			no_memory(nft);
+			hf_nft_no_memory(nft);
 			return NULL;
 		}
 		batch->data = grown;
@@ -66,7 +64,7 @@ static char *next_message(struct hf_nft *nft)
 	return (char *)batch->data + batch->len;
 }
 
-static void message_done(struct hf_nft *nft, const struct nlmsghdr *header)
+void hf_nft_message_done(struct hf_nft *nft, const struct nlmsghdr *header)
 {
 	nft->last = nft->batch->len;
 	nft->batch->len += NLMSG_ALIGN(header->nlmsg_len);
@@ -77,10 +75,10 @@ static void batch_edge(struct hf_nft *nft, struct nlmsghdr *(*build)(char *at, u
 	char *at = next_message(nft);
 
 	if (at)
-		message_done(nft, build(at, nft->seq++));
+		hf_nft_message_done(nft, build(at, nft->seq++));
 }
 
-static struct nlmsghdr *start(struct hf_nft *nft, uint16_t type, uint16_t flags)
+struct nlmsghdr *hf_nft_start(struct hf_nft *nft, uint16_t type, uint16_t flags)
 {
 	char *at = next_message(nft);
 
@@ -144,17 +142,17 @@ static void put_table(
 	struct hf_nft *nft, uint16_t type, uint16_t flags, struct nftnl_udata_buf *note)
 {
 	struct nftnl_table *table = nftnl_table_alloc();
-	struct nlmsghdr *header = start(nft, type, flags);
+	struct nlmsghdr *header = hf_nft_start(nft, type, flags);
 
 	if (!table)
-		no_memory(nft);
+		hf_nft_no_memory(nft);
 	if (table && header) {
 		nftnl_table_set_str(table, NFTNL_TABLE_NAME, nft->table);
 		if (note)
 			nftnl_table_set_data(table, NFTNL_TABLE_USERDATA,
 				nftnl_udata_buf_data(note), nftnl_udata_buf_len(note));
 		nftnl_table_nlmsg_build_payload(header, table);
-		message_done(nft, header);
+		hf_nft_message_done(nft, header);
 	}
 	if (table)
 		nftnl_table_free(table);
@@ -165,7 +163,7 @@ void hf_nft_add_table(struct hf_nft *nft, const char *comment)
 	struct nftnl_udata_buf *note = make_comment(NFTNL_UDATA_TABLE_COMMENT, comment);
 
 	if (!note) {
-		no_memory(nft);
+		hf_nft_no_memory(nft);
 		return;
 	}
 	put_table(nft, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, note);
@@ -181,15 +179,15 @@ void hf_nft_remove_table(struct hf_nft *nft)
 static void put_chain(struct hf_nft *nft, uint16_t type, uint16_t flags, struct nftnl_chain *chain,
 	const char *name)
 {
-	struct nlmsghdr *header = start(nft, type, flags);
+	struct nlmsghdr *header = hf_nft_start(nft, type, flags);
 
 	if (!chain)
-		no_memory(nft);
+		hf_nft_no_memory(nft);
 	if (chain && header) {
 		nftnl_chain_set_str(chain, NFTNL_CHAIN_TABLE, nft->table);
 		nftnl_chain_set_str(chain, NFTNL_CHAIN_NAME, name);
 		nftnl_chain_nlmsg_build_payload(header, chain);
-		message_done(nft, header);
+		hf_nft_message_done(nft, header);
 	}
 	if (chain)
 		nftnl_chain_free(chain);
@@ -217,7 +215,7 @@ void hf_nft_add_note(struct hf_nft *nft, const char *name, const char *comment)
 		nftnl_chain_set_data(chain, NFTNL_CHAIN_USERDATA, nftnl_udata_buf_data(note),
 			nftnl_udata_buf_len(note));
 	if (!note)
-		no_memory(nft);
+		hf_nft_no_memory(nft);
 	put_chain(nft, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, chain, name);
 	if (note)
 		nftnl_udata_buf_free(note);
@@ -242,7 +240,7 @@ static struct nftnl_set *name_set(struct hf_nft *nft, enum hf_lock_set_kind kind
 	struct nftnl_set *set = nftnl_set_alloc();
 
 	if (!set) {
-		no_memory(nft);
+		hf_nft_no_memory(nft);
 		return NULL;
 	}
 	nftnl_set_set_str(set, NFTNL_SET_TABLE, nft->table);
@@ -256,7 +254,7 @@ static void put_set(
 {
 	const struct hf_lock_set *row = &hf_lock_sets[kind];
 	struct nftnl_set *set = name_set(nft, kind);
-	struct nlmsghdr *header = start(nft, NFT_MSG_NEWSET, NLM_F_CREATE);
+	struct nlmsghdr *header = hf_nft_start(nft, NFT_MSG_NEWSET, NLM_F_CREATE);
 
 	if (set && header) {
 		nftnl_set_set_u32(set, NFTNL_SET_FAMILY, nft->family);
@@ -270,7 +268,7 @@ static void put_set(
 			nftnl_set_set_u64(set, NFTNL_SET_TIMEOUT, 1000ull * timeout_s);
 		}
 		nftnl_set_nlmsg_build_payload(header, set);
-		message_done(nft, header);
+		hf_nft_message_done(nft, header);
 	}
 	if (set)
 		nftnl_set_free(set);
@@ -294,14 +292,14 @@ static void put_elements(struct hf_nft *nft, enum hf_lock_set_kind kind,
 	const struct hf_lock_setkey *keys, uint32_t n)
 {
 	struct nftnl_set *set = name_set(nft, kind);
-	struct nlmsghdr *header = start(nft, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
+	struct nlmsghdr *header = hf_nft_start(nft, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
 
 	for (uint32_t i = 0; set && nft->ret == 0 && i < n; i++)
 		if (!add_element(set, &keys[i]))
-			no_memory(nft);
+			hf_nft_no_memory(nft);
 	if (set && header && nft->ret == 0) {
 		nftnl_set_elems_nlmsg_build_payload(header, set);
-		message_done(nft, header);
+		hf_nft_message_done(nft, header);
 	}
 	if (set)
 		nftnl_set_free(set);
@@ -314,139 +312,4 @@ void hf_nft_add_set(struct hf_nft *nft, enum hf_lock_set_kind kind,
 	for (uint32_t i = 0; i < keys->n; i += ELEMENTS)
 		put_elements(
 			nft, kind, keys->keys + i, keys->n - i < ELEMENTS ? keys->n - i : ELEMENTS);
-}
-
-struct hf_nft_rule hf_nft_rule_begin(struct hf_nft *nft, const char *chain)
-{
-	struct hf_nft_rule rule = {nft, nftnl_rule_alloc()};
-
-	if (!rule.rule) {
-		no_memory(nft);
-		return rule;
-	}
-	nftnl_rule_set_str(rule.rule, NFTNL_RULE_TABLE, nft->table);
-	nftnl_rule_set_str(rule.rule, NFTNL_RULE_CHAIN, chain);
-	nftnl_rule_set_u32(rule.rule, NFTNL_RULE_FAMILY, nft->family);
-	return rule;
-}
-
-static struct nftnl_expr *expression(struct hf_nft_rule *rule, const char *name)
-{
-	struct nftnl_expr *expr = rule->nft->ret < 0 ? NULL : nftnl_expr_alloc(name);
-
-	if (!expr)
-		no_memory(rule->nft);
-	else
-		nftnl_rule_add_expr(rule->rule, expr);
-	return expr;
-}
-
-static void compare(struct hf_nft_rule *rule, const void *data, uint32_t len)
-{
-	struct nftnl_expr *expr = expression(rule, "cmp");
-
-	if (!expr)
-		return;
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_CMP_OP, NFT_CMP_EQ);
-	if (nftnl_expr_set(expr, NFTNL_EXPR_CMP_DATA, data, len) < 0)
-		no_memory(rule->nft);
-}
-
-void hf_nft_match_meta(struct hf_nft_rule *rule, uint32_t key, const void *value, uint32_t len)
-{
-	struct nftnl_expr *expr = expression(rule, "meta");
-
-	if (!expr)
-		return;
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_META_KEY, key);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_META_DREG, NFT_REG_1);
-	compare(rule, value, len);
-}
-
-void hf_nft_match_ct_mark(struct hf_nft_rule *rule, uint32_t mark)
-{
-	struct nftnl_expr *expr = expression(rule, "ct");
-
-	if (!expr)
-		return;
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_KEY, NFT_CT_MARK);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_DREG, NFT_REG_1);
-	compare(rule, &mark, sizeof(mark));
-}
-
-static void load_payload(struct hf_nft_rule *rule, const struct hf_nft_field *field, uint32_t reg)
-{
-	struct nftnl_expr *expr = expression(rule, "payload");
-
-	if (!expr)
-		return;
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_BASE, field->base);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_OFFSET, field->offset);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_LEN, field->len);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_DREG, reg);
-}
-
-void hf_nft_match_bits(
-	struct hf_nft_rule *rule, const struct hf_nft_field *byte, uint8_t mask, uint8_t value)
-{
-	const uint8_t none = 0;
-	struct nftnl_expr *expr;
-
-	load_payload(rule, byte, NFT_REG_1);
-	expr = expression(rule, "bitwise");
-	if (!expr)
-		return;
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_BITWISE_LEN, 1);
-	if (nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_MASK, &mask, 1) < 0 ||
-		nftnl_expr_set(expr, NFTNL_EXPR_BITWISE_XOR, &none, 1) < 0)
-		no_memory(rule->nft);
-	compare(rule, &value, 1);
-}
-
-void hf_nft_match_set(struct hf_nft_rule *rule, enum hf_lock_set_kind kind,
-	const struct hf_nft_field fields[HF_NFT_FIELDS])
-{
-	uint32_t reg = NFT_REG32_00;
-	struct nftnl_expr *expr;
-
-	for (int i = 0; i < HF_NFT_FIELDS && fields[i].len; i++) {
-		load_payload(rule, &fields[i], reg);
-		reg += (fields[i].len + 3u) / 4;
-	}
-	expr = expression(rule, "lookup");
-	if (!expr)
-		return;
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
-	nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, hf_lock_sets[kind].name);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_SET_ID, rule->nft->set_ids + kind);
-}
-
-static void add_verdict(struct hf_nft_rule *rule, uint32_t verdict)
-{
-	struct nftnl_expr *expr;
-
-	expression(rule, "counter");
-	expr = expression(rule, "immediate");
-	if (!expr)
-		return;
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_IMM_VERDICT, verdict);
-}
-
-void hf_nft_rule_end(struct hf_nft_rule *rule, uint32_t verdict)
-{
-	struct nlmsghdr *header;
-
-	add_verdict(rule, verdict);
-	header = start(rule->nft, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
-	if (header) {
-		nftnl_rule_nlmsg_build_payload(header, rule->rule);
-		message_done(rule->nft, header);
-	}
-	if (rule->rule)
-		nftnl_rule_free(rule->rule);
-	rule->rule = NULL;
 }

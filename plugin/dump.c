@@ -83,19 +83,27 @@ static int lock_with_prelude(struct hf_dump *dump, struct hf_error *err)
 	return hf_net_lock_input(dump->netns, &dump->image, err);
 }
 
-/* The two locks, in the network namespaces of the host and of the container. */
-static int take_locks(void *context, uint32_t from, uint32_t to, struct hf_error *err)
+/* Only after the tasks' death it will be needed; but now a failure does no harm. */
+static int take_host_lock(void *context, struct hf_error *err)
 {
 	struct hf_dump *dump = context;
-	int ret = 0;
+	int ret = dump->host < 0 ? 0
+				 : hf_net_lock_host(dump->host, &dump->image, "checkpoint",
+					   dump->config.lock_timeout_s, err);
 
-	/* Only after the tasks' death the host's will be needed; but now a failure does no harm. */
-	if (from == 0 && dump->host >= 0)
-		ret = hf_net_lock_host(
-			dump->host, &dump->image, "checkpoint", dump->config.lock_timeout_s, err);
-	if (ret >= 0 && to == 2)
-		ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
 	return ret < 0 ? ret : 0;
+}
+
+/* In the network namespaces of the host and of the container. */
+static int take_both_locks(struct hf_dump *dump, struct hf_error *err)
+{
+	struct hf_background host;
+	int ret, of_host;
+
+	hf_background_start(&host, take_host_lock, dump);
+	ret = hf_net_lock_image(dump->netns, &dump->image, "checkpoint", err);
+	of_host = hf_background_end(&host, ret < 0 ? NULL : err);
+	return ret < 0 ? ret : of_host;
 }
 
 static int lock(struct hf_dump *dump, struct hf_error *err)
@@ -109,7 +117,7 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 	if (dump->config.prelude && hf_prelude_needed(&dump->image))
 		ret = lock_with_prelude(dump, err);
 	else
-		ret = hf_parallel(2, 1, take_locks, dump, err);
+		ret = take_both_locks(dump, err);
 	dump->lock_us = hf_now_us() - start;
 	return ret;
 }
@@ -119,7 +127,7 @@ static int lock(struct hf_dump *dump, struct hf_error *err)
 static int lock_host(struct hf_dump *dump, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
-	int ret = take_locks(dump, 0, 1, err);
+	int ret = take_host_lock(dump, err);
 
 	dump->lock_us += hf_now_us() - start;
 	return ret;

@@ -12,6 +12,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "plugin/guard.h"
+#include "sys/parallel.h"
 #include "sys/pidfd.h"
 
 #define SAY_ATTEMPTS 20
@@ -210,6 +211,16 @@ static void close_brakes(struct hf_guardian *guardian)
 		hf_close_fd(&guardian->brakes[i]);
 		guardian->brakes[i] = -1;
 	}
+}
+
+void hf_guardian_in_thread(const struct hf_guardian *guardian)
+{
+	struct hf_guardian own = *guardian;
+
+	if (!hf_has_own_files())
+		return;
+	hf_close_fd(&own.control);
+	close_brakes(&own);
 }
 
 static bool is_short(int error)

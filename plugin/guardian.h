@@ -87,6 +87,13 @@ void hf_guardian_peers_free(struct hf_conn *peers, uint32_t n);
  * looks at the tasks from now on. -EPIPE if there is no guardian any more. */
 int hf_guardian_commit(struct hf_guardian *guardian, struct hf_error *err);
 
+/*
+ * In a thread of CRIU's that works on the sockets: where it has a table of files of its own, our
+ * end is not kept in that too. Or the tasks would run before the guardian knows, if the thread
+ * takes longer to die than the one that traces them.
+ */
+void hf_guardian_in_thread(const struct hf_guardian *guardian);
+
 /* Lets the guardian, if there is one, end: there is nothing to be done about the tasks and the
  * lock. */
 void hf_guardian_dismiss(struct hf_guardian *guardian);

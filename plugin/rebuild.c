@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/cleanup.h"
@@ -36,12 +36,6 @@ static void name_closed(struct hf_restore *restore, const struct hf_conn *conn)
 	pthread_mutex_unlock(&results);
 }
 
-static void forget(int *sock)
-{
-	hf_close_fd(sock);
-	*sock = -1;
-}
-
 /* One that cannot be had here is closed, or fails the restore. */
 static int give_up(const struct worker *worker, uint32_t i, int ret, struct hf_error *err)
 {
@@ -56,7 +50,7 @@ static int give_up(const struct worker *worker, uint32_t i, int ret, struct hf_e
 	ret = hf_tcp_abandon(rebuild->socks[i], restore->image.conns[i].reuseaddr, err);
 	if (ret < 0)
 		return ret;
-	forget(&rebuild->socks[i]);
+	rebuild->done[i] = true;
 	rebuild->closed[i] = true;
 	name_closed(restore, &restore->image.conns[i]);
 	return 0;
@@ -113,7 +107,7 @@ static int rebuild_one(struct worker *worker, uint32_t i, struct hf_error *err)
 	if (ret == 1) {
 		/* Left alone, so not to be resumed. */
 		worker->n_kept += hf_tcp_row(conn->state, conn->closed)->connected;
-		forget(&rebuild->socks[i]);
+		rebuild->done[i] = true;
 	}
 	return ret < 0 ? ret : 0;
 }
@@ -155,11 +149,30 @@ static int rebuild_plain(void *context, uint32_t from, uint32_t to, struct hf_er
 	return rebuild_some(context, from, to, true, err);
 }
 
+/* Not by the threads, which have files of their own. */
+static void close_done(const struct hf_rebuild *rebuild, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (!rebuild->done[i])
+			continue;
+		hf_close_fd(&rebuild->socks[i]);
+		rebuild->socks[i] = -1;
+	}
+}
+
 int hf_rebuild(const struct hf_rebuild *rebuild, struct hf_error *err)
 {
-	struct hf_rebuild shared = *rebuild;
 	uint32_t n = rebuild->restore->image.n_conns;
-	int ret = hf_parallel(n, SHARE, rebuild_plain, &shared, err);
+	hf_autofree bool *done = calloc((size_t)n + 1, sizeof(*done));
+	struct hf_rebuild shared = *rebuild;
+	int ret;
 
-	return ret < 0 ? ret : rebuild_some(rebuild, 0, n, false, err);
+	if (!done)
+		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
+	shared.done = done;
+	ret = hf_parallel(n, SHARE, rebuild_plain, &shared, err);
+	if (ret == 0)
+		ret = rebuild_some(&shared, 0, n, false, err);
+	close_done(&shared, n);
+	return ret;
 }

@@ -3,26 +3,20 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
-#include "lib/kick.h"
-#include "lib/tcp_state.h"
 #include "plugin/guardian.h"
-#include "plugin/kick.h"
 #include "plugin/rebuild.h"
-#include "plugin/resend.h"
-#include "plugin/unreachable.h"
+#include "plugin/resume.h"
 #include "sys/clock.h"
 #include "sys/conntrack.h"
 #include "sys/image_file.h"
 #include "sys/net_lock.h"
 #include "sys/netns.h"
 #include "sys/netns_list.h"
-#include "sys/parallel.h"
 #include "sys/pidfd.h"
 #include "sys/task_fds.h"
 #include "sys/tcp_repair.h"
@@ -30,7 +24,6 @@
 
 #define LIVE_ATTEMPTS   100 /* of 10 ms */
 #define UNLOCK_ATTEMPTS 4
-#define SHARE           256 /* connections, at least, for a thread of its own */
 
 static int lock(struct hf_restore *restore, int netns, struct hf_error *err)
 {
@@ -145,7 +138,6 @@ struct target {
 	int *socks;   /* -1: left alone */
 	bool *closed; /* could not be had here */
 	enum hf_resend *resend;
-	struct hf_raw raw;
 };
 
 /* `pidfds` has one a task, opened when needed. */
@@ -221,117 +213,12 @@ static int start_guardian(struct target *target, struct hf_error *err)
 
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
-	const struct hf_rebuild rebuild = {
-		target->restore, target->netns, target->socks, target->closed, target->resend};
+	const struct hf_rebuild rebuild = {target->restore, target->netns, target->socks,
+		target->closed, target->resend, NULL};
 	uint64_t start = hf_now_us();
 	int ret = hf_rebuild(&rebuild, err);
 
 	target->restore->rebuild_us = hf_now_us() - start;
-	return ret;
-}
-
-/*
- * The client of a connection that nobody had accepted is waiting for an answer that never comes. A
- * segment that cannot be right makes it say where it stands (RFC 9293 section 3.10.7.4: an
- * acknowledgement), and the kernel answers that with an RST, since there is no such connection
- * here. So its sequence numbers need not be known.
- */
-static void reset_pending(struct target *target)
-{
-	const struct hf_image *image = &target->restore->image;
-
-	for (uint32_t i = 0; i < image->n_pending; i++) {
-		const struct hf_pending *pending = &image->pending[i];
-		const struct hf_segment segment = {.family = pending->family,
-			.from = pending->local,
-			.to = pending->peer,
-			.flags = HF_SEGMENT_ACK};
-
-		hf_raw_send(&target->raw, &segment, NULL);
-	}
-}
-
-/* Not in the name of an original that runs on: it would be reset. */
-static void tell_unreachable(struct target *target)
-{
-	struct hf_restore *restore = target->restore;
-	const struct hf_image *image = &restore->image;
-
-	if (restore->n_closed == 0)
-		return;
-	restore->is_copy = hf_tuples_live_elsewhere(restore->netns_inode, image, NULL) > 0;
-	if (restore->is_copy)
-		return;
-	for (uint32_t i = 0; i < image->n_conns; i++)
-		if (target->closed[i])
-			hf_unreachable_tell(&target->raw, &image->conns[i]);
-}
-
-static bool is_told(const struct target *target, const struct hf_conn *conn)
-{
-	return (target->restore->config.kick || target->restore->image.peers_paused) &&
-	       hf_kick_wanted(conn);
-}
-
-/*
- * The peer is told at once that we are there: the guardian follows up. What it may have to tell us
- * is asked for where there is something of ours that it may have, unless that goes out again at
- * once. It does so first: until then the kernel drops whatever comes with an acknowledgement of it.
- */
-static int resume_one(
-	const struct target *target, uint32_t i, struct hf_raw *raw, struct hf_error *err)
-{
-	const struct hf_restore *restore = target->restore;
-	const struct hf_conn *conn = &restore->image.conns[i];
-	bool told = is_told(target, conn);
-	bool asked = !told || conn->send.len > 0 || conn->shutdown;
-	int sock = target->socks[i];
-	int ret = hf_tcp_resume(
-		sock, conn->reuseaddr, asked && target->resend[i] != HF_RESEND_HELD, err);
-
-	if (ret == 0 && target->resend[i] != HF_RESEND_BY_TIMER)
-		hf_resend(sock, conn, target->resend[i], raw, restore->file);
-	if (ret == 0 && told)
-		hf_wake_open(raw, conn, restore->image.n_conns);
-	return ret;
-}
-
-/* An error here concerns one connection, and the others go on. */
-static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
-{
-	const struct target *target = context;
-	struct hf_raw raw = HF_RAW_UNMARKED(target->netns);
-	int first = 0;
-
-	for (uint32_t i = from; i < to; i++) {
-		int ret;
-
-		/* One for each: restore_tree() made them. */
-		/* NOLINTNEXTLINE(clang-analyzer-security.ArrayBound) */
-		if (target->socks[i] < 0)
-			continue;
-		ret = resume_one(target, i, &raw, first ? NULL : err);
-		if (ret < 0 && !first) {
-			char text[HF_CONN_TEXT];
-
-			first = hf_error_context(err, ret, "connection %s",
-				hf_conn_format(text, &target->restore->image.conns[i]));
-		}
-	}
-	hf_raw_close(&raw);
-	return first;
-}
-
-/* After the unlock. */
-static int resume_all(struct target *target, struct hf_error *err)
-{
-	uint64_t start = hf_now_us();
-	const struct hf_image *image = &target->restore->image;
-	int ret = hf_parallel(image->n_conns, SHARE, resume_some, target, err);
-
-	hf_resend_finish(target->socks, image->conns, target->resend, image->n_conns);
-	target->page->opened = true;
-	target->restore->resume_us = hf_now_us() - start;
 	return ret;
 }
 
@@ -370,7 +257,6 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	target->netns = hf_netns_open(root, err);
 	if (target->netns < 0)
 		return target->netns;
-	target->raw = HF_RAW_UNMARKED(target->netns);
 	ret = hf_sock_options_writer_init(&restore->options, target->netns, err);
 	if (ret < 0)
 		return ret;
@@ -393,6 +279,19 @@ static int restore_tree(struct target *target, pid_t root, struct hf_error *err)
 	return ret == 0 ? unlock(target, err) : ret;
 }
 
+static int resume_all(const struct target *target, struct hf_error *err)
+{
+	const struct hf_resume resume = {.restore = target->restore,
+		.netns = target->netns,
+		.socks = target->socks,
+		.closed = target->closed,
+		.resend = target->resend,
+		.guardian = &target->guardian,
+		.page = target->page};
+
+	return hf_resume(&resume, err);
+}
+
 /* The tasks never ran, and their sockets are in repair mode or closed: they disappear without a
  * packet. */
 static void kill_tree(const struct target *target, pid_t root)
@@ -405,22 +304,16 @@ static void kill_tree(const struct target *target, pid_t root)
 
 int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 {
-	struct target target = {.restore = restore,
-		.netns = -1,
-		.guardian = HF_GUARDIAN_NONE,
-		.raw = HF_RAW_UNMARKED(-1)};
+	struct target target = {.restore = restore, .netns = -1, .guardian = HF_GUARDIAN_NONE};
 	int ret = 0;
 
 	if (restore->image.n_conns == 0)
 		return 0;
 	ret = restore_tree(&target, root, err);
-	if (ret < 0) {
+	if (ret < 0)
 		kill_tree(&target, root);
-	} else {
+	else
 		ret = resume_all(&target, err);
-		reset_pending(&target);
-		tell_unreachable(&target);
-	}
 	/* It resumes once more what is still in repair mode. */
 	if (ret < 0 && restore->unlocked)
 		hf_guardian_close(&target.guardian);
@@ -431,7 +324,6 @@ int hf_restore(struct hf_restore *restore, pid_t root, struct hf_error *err)
 	free(target.socks);
 	free(target.closed);
 	free(target.resend);
-	hf_raw_close(&target.raw);
 	hf_close_fd(&target.netns);
 	hf_tree_clear(&target.tree);
 	hf_guardian_page_free(target.page);

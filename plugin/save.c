@@ -15,7 +15,9 @@
 #include "sys/parallel.h"
 #include "sys/tcp_repair.h"
 
-#define SHARE 256 /* connections, at least, for a thread of its own */
+/* Connections, at least, for a thread of its own. */
+#define SHARE         256
+#define OPTIONS_SHARE 64
 
 static int name_conn(const struct hf_conn *conn, int ret, struct hf_error *err)
 {
@@ -32,6 +34,7 @@ static int read_options(void *context, uint32_t from, uint32_t to, struct hf_err
 	struct hf_dump *dump = context;
 	int ret = 0;
 
+	hf_guardian_in_thread(&dump->guardian);
 	for (uint32_t i = from; i < to && ret == 0; i++) {
 		struct hf_conn *conn = &dump->image.conns[i];
 
@@ -42,6 +45,12 @@ static int read_options(void *context, uint32_t from, uint32_t to, struct hf_err
 	return ret;
 }
 
+static int pass_barrier(void *context, struct hf_error *err)
+{
+	(void)context;
+	return hf_net_lock_barrier(err);
+}
+
 /* The options do not move while packets that have passed the hooks before the lock are waited for.
  */
 int hf_save_options(struct hf_dump *dump, struct hf_error *err)
@@ -50,8 +59,8 @@ int hf_save_options(struct hf_dump *dump, struct hf_error *err)
 	uint64_t start = hf_now_us();
 	int ret, passed;
 
-	hf_background_start(&barrier, hf_net_lock_barrier);
-	ret = hf_parallel(dump->image.n_conns, SHARE, read_options, dump, err);
+	hf_background_start(&barrier, pass_barrier, NULL);
+	ret = hf_parallel(dump->image.n_conns, OPTIONS_SHARE, read_options, dump, err);
 	passed = hf_background_end(&barrier, ret < 0 ? NULL : err);
 	dump->read_us += hf_now_us() - start;
 	return ret < 0 ? ret : passed;
@@ -78,6 +87,7 @@ static int read_idle(void *context, uint32_t from, uint32_t to, struct hf_error 
 	struct hf_dump *dump = context;
 	int ret = 0;
 
+	hf_guardian_in_thread(&dump->guardian);
 	for (uint32_t i = from; i < to && ret == 0; i++) {
 		ret = read_one(dump, i, &queues, err);
 		dump->is_read[i] = ret == 0 && !queues.left;

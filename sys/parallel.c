@@ -21,12 +21,25 @@ struct share {
 	bool has_thread;
 };
 
+static _Thread_local bool has_own_files;
+
 static void *run(void *context)
 {
 	struct share *share = context;
 
 	share->ret = share->work(share->context, share->from, share->to, &share->err);
 	return NULL;
+}
+
+static void *run_thread(void *context)
+{
+	has_own_files = unshare(CLONE_FILES) == 0;
+	return run(context);
+}
+
+bool hf_has_own_files(void)
+{
+	return has_own_files;
 }
 
 static uint32_t processors(void)
@@ -83,7 +96,8 @@ int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struc
 {
 	struct share shares[HF_PARALLEL_MAX] = {0};
 	uint32_t n_shares = count(n, least);
-	nlink_t threads = count_threads();
+	/* Without threads there is nothing to wait for, and /proc need not be asked. */
+	nlink_t threads = n_shares > 1 ? count_threads() : 0;
 	int ret = 0;
 
 	for (uint32_t i = 0; i < n_shares; i++) {
@@ -91,7 +105,7 @@ int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struc
 		shares[i].context = context;
 		shares[i].from = (uint32_t)((uint64_t)n * i / n_shares);
 		shares[i].to = (uint32_t)((uint64_t)n * (i + 1) / n_shares);
-		shares[i].has_thread = i > 0 && start(&shares[i].thread, run, &shares[i]);
+		shares[i].has_thread = i > 0 && start(&shares[i].thread, run_thread, &shares[i]);
 	}
 	for (uint32_t i = 0; i < n_shares; i++)
 		if (!shares[i].has_thread)
@@ -105,7 +119,8 @@ int hf_parallel(uint32_t n, uint32_t least, hf_share *work, void *context, struc
 				*err = shares[i].err;
 		}
 	}
-	await_threads(threads);
+	if (n_shares > 1)
+		await_threads(threads);
 	return ret;
 }
 
@@ -113,14 +128,16 @@ static void *run_background(void *context)
 {
 	struct hf_background *background = context;
 
-	background->ret = background->call(&background->err);
+	background->ret = background->call(background->context, &background->err);
 	return NULL;
 }
 
-void hf_background_start(struct hf_background *background, int (*call)(struct hf_error *err))
+void hf_background_start(struct hf_background *background,
+	int (*call)(void *context, struct hf_error *err), void *context)
 {
 	memset(background, 0, sizeof(*background));
 	background->call = call;
+	background->context = context;
 	background->threads = count_threads();
 	background->has_thread = start(&background->thread, run_background, background);
 	if (!background->has_thread)

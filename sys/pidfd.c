@@ -2,20 +2,18 @@
 #include "sys/pidfd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/cleanup.h"
+#include "sys/proc_text.h"
 
-#define PROC_SIZE 4096
-#define ID_PIDFD  3 /* P_PIDFD, which C libraries know since a while only */
+#define ID_PIDFD 3 /* P_PIDFD, which C libraries know since a while only */
 
 /* struct pidfd_info of Linux 6.13, with what PIDFD_INFO_EXIT (6.15) fills in. */
 struct pidfd_info_exit {
@@ -67,29 +65,13 @@ static bool status_of_reaped(int pidfd, int *status)
 	return true;
 }
 
-/* A file of /proc/PID, as far as it fits; false if it cannot be read. */
-static bool read_proc(pid_t pid, const char *name, char buf[PROC_SIZE])
-{
-	char path[64];
-	hf_autoclose int fd = -1;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, buf, PROC_SIZE - 1);
-	if (n <= 0)
-		return false;
-	buf[n] = '\0';
-	return true;
-}
-
 /* The state, and the last field of /proc/PID/stat, exit_code in proc(5). */
 static bool read_stat(pid_t pid, char *state, int *status)
 {
-	char buf[PROC_SIZE];
+	char buf[HF_PROC_TEXT];
 	const char *at;
 
-	if (!read_proc(pid, "stat", buf))
+	if (hf_proc_text(pid, "stat", buf) < 0)
 		return false;
 	at = strrchr(buf, ')');
 	if (!at || !at[1])
@@ -121,10 +103,10 @@ static bool is_pending(const char *text, const char *set)
 
 bool hf_task_is_being_killed(pid_t pid)
 {
-	char buf[PROC_SIZE], state;
+	char buf[HF_PROC_TEXT], state;
 	int status = 0;
 
-	if (read_proc(pid, "status", buf) &&
+	if (hf_proc_text(pid, "status", buf) == 0 &&
 		(is_pending(buf, "\nSigPnd:") || is_pending(buf, "\nShdPnd:")))
 		return true;
 	/* It has taken the signal. */

@@ -4,40 +4,21 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/cleanup.h"
-
-#define FILE_SIZE 8192
-
-/* Reads /proc/PID/NAME as a string. Returns 0 or a negative errno. */
-static int read_text(pid_t pid, const char *name, char buf[FILE_SIZE])
-{
-	char path[64];
-	hf_autoclose int fd = -1;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, buf, FILE_SIZE - 1);
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
-	return n ? 0 : -ESRCH;
-}
+#include "sys/proc_text.h"
 
 /* /proc/PID/stat; the name, in parentheses, may hold anything. */
 static int read_stat(pid_t pid, struct hf_process *process)
 {
-	char buf[FILE_SIZE];
+	char buf[HF_PROC_TEXT];
 	const char *name, *rest;
 	unsigned long long start = 0;
-	int ret = read_text(pid, "stat", buf), parent = 0;
+	int ret = hf_proc_text(pid, "stat", buf), parent = 0;
 
 	if (ret < 0)
 		return ret;
@@ -60,8 +41,8 @@ static int read_stat(pid_t pid, struct hf_process *process)
 
 static int read_status(pid_t pid, struct hf_process *process)
 {
-	char buf[FILE_SIZE], *at, *end;
-	int ret = read_text(pid, "status", buf);
+	char buf[HF_PROC_TEXT], *at, *end;
+	int ret = hf_proc_text(pid, "status", buf);
 
 	if (ret < 0)
 		return ret;

@@ -14,12 +14,6 @@
 #include "lib/cleanup.h"
 #include "sys/netlink.h"
 
-/* One listing: the sockets before `keep` are those of the families already done. */
-struct listing {
-	struct hf_diag *diag;
-	size_t keep;
-};
-
 static void set_endpoint(struct hf_endpoint *to, const struct inet_diag_sockid *id,
 	const __be32 *ip, __be16 port, uint8_t family)
 {
@@ -44,8 +38,7 @@ static void take_attribute(struct hf_diag_socket *sock, const struct nlattr *att
 
 static int take(const struct nlmsghdr *header, void *context)
 {
-	struct listing *listing = context;
-	struct hf_diag *diag = listing->diag;
+	struct hf_diag *diag = context;
 	const struct inet_diag_msg *msg = mnl_nlmsg_get_payload(header);
 	const struct nlattr *attr;
 	struct hf_diag_socket *sock;
@@ -81,26 +74,28 @@ static int take(const struct nlmsghdr *header, void *context)
 
 static void restart(void *context)
 {
-	struct listing *listing = context;
+	struct hf_diag *diag = context;
 
-	listing->diag->n = listing->keep;
+	diag->n = 0;
 }
 
-static int list_family(int sock, uint8_t family, struct hf_diag *diag, struct hf_error *err)
+/*
+ * The request of the first interface, before sock_diag: it is the one that lists both families at
+ * once (inet_diag_dump_compat()). The kernel walks the whole table of connections for it, most of
+ * which is empty, and a listing for each family would have it do so twice.
+ */
+static int list(int sock, struct hf_diag *diag, struct hf_error *err)
 {
-	char buf[NLMSG_SPACE(sizeof(struct inet_diag_req_v2))] __attribute__((aligned(4))) = {0};
+	char buf[NLMSG_SPACE(sizeof(struct inet_diag_req))] __attribute__((aligned(4))) = {0};
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
-	struct listing listing = {diag, diag->n};
+	struct inet_diag_req *request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
 
-	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	header->nlmsg_type = TCPDIAG_GETSOCK;
 	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	header->nlmsg_seq = family;
-	request->sdiag_family = family;
-	request->sdiag_protocol = IPPROTO_TCP;
+	header->nlmsg_seq = 1;
 	request->idiag_states = ~0u;
 	request->idiag_ext = 1 << (INET_DIAG_INFO - 1); /* with it come keys and ULP */
-	return hf_netlink_dump(sock, header, take, restart, &listing, err);
+	return hf_netlink_dump(sock, header, take, restart, diag, err);
 }
 
 static int by_inode(const void *left, const void *right)
@@ -113,12 +108,8 @@ static int by_inode(const void *left, const void *right)
 int hf_sock_diag(int netns, struct hf_diag *diag, struct hf_error *err)
 {
 	hf_autoclose int sock = hf_netlink_open(netns, NETLINK_SOCK_DIAG, err);
-	int ret = sock;
+	int ret = sock < 0 ? sock : list(sock, diag, err);
 
-	if (ret >= 0)
-		ret = list_family(sock, AF_INET, diag, err);
-	if (ret == 0)
-		ret = list_family(sock, AF_INET6, diag, err);
 	if (ret < 0) {
 		hf_diag_clear(diag);
 		return hf_error_context(err, ret, "cannot list the TCP sockets");

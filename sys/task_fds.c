@@ -12,33 +12,24 @@
 
 #include "lib/cleanup.h"
 #include "sys/parallel.h"
+#include "sys/proc_text.h"
 
-#define STATUS_SIZE 8192
-#define SHARE       512 /* descriptors, at least, for a thread of its own */
+#define SHARE 512 /* descriptors, at least, for a thread of its own */
 
 /* Reads /proc/PID/status and returns where the line starts whose name is given, after the colon. */
-static char *status_line(pid_t pid, const char *name, char buf[STATUS_SIZE])
+static char *status_line(pid_t pid, const char *name, char buf[HF_PROC_TEXT])
 {
-	char path[64];
-	ssize_t n;
 	char *at;
-	hf_autoclose int fd = -1;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (hf_proc_text(pid, "status", buf) < 0)
 		return NULL;
-	n = read(fd, buf, STATUS_SIZE - 1);
-	if (n <= 0)
-		return NULL;
-	buf[n] = '\0';
 	at = strstr(buf, name);
 	return at ? at + strlen(name) : NULL;
 }
 
 static bool is_zombie(pid_t pid)
 {
-	char buf[STATUS_SIZE];
+	char buf[HF_PROC_TEXT];
 	const char *at = status_line(pid, "\nState:\t", buf);
 
 	return !at || *at == 'Z' || *at == 'X';
@@ -48,7 +39,7 @@ static bool is_zombie(pid_t pid)
  * errno. */
 static int all_pids(pid_t pid, uint32_t pids[HF_MAX_PID_LEVELS])
 {
-	char buf[STATUS_SIZE];
+	char buf[HF_PROC_TEXT];
 	char *at = status_line(pid, "\nNSpid:", buf);
 	int n = 0;
 
@@ -259,7 +250,7 @@ static int list_entries(struct listing *listing)
 /* How many descriptors the task has room for; 0 if that cannot be told. */
 static uint32_t table_size(pid_t pid)
 {
-	char buf[STATUS_SIZE];
+	char buf[HF_PROC_TEXT];
 	const char *at = status_line(pid, "\nFDSize:", buf);
 
 	return at ? (uint32_t)strtoul(at, NULL, 10) : 0;

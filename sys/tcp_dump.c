@@ -12,6 +12,7 @@
 #include "lib/tcp_state.h"
 #include "sys/address.h"
 #include "sys/sockopt_int.h"
+#include "sys/tcp_numbers.h"
 #include "sys/tcp_queue.h"
 
 #ifndef IPPROTO_MPTCP
@@ -36,14 +37,6 @@ static int get_addresses(int sock, struct hf_conn *conn)
 	else if (errno != ENOTCONN)
 		return -errno;
 	return 0;
-}
-
-static int get_info(int sock, struct tcp_info *info)
-{
-	socklen_t len = sizeof(*info);
-
-	memset(info, 0, sizeof(*info));
-	return getsockopt(sock, IPPROTO_TCP, TCP_INFO, info, &len) < 0 ? -errno : 0;
 }
 
 /* The name of the upper layer protocol, "tls" for kernel TLS; empty for none. */
@@ -135,7 +128,7 @@ int hf_tcp_identify(int sock, struct hf_conn *conn, struct hf_error *err)
 	if ((domain != AF_INET && domain != AF_INET6) || type != SOCK_STREAM ||
 		(protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP))
 		return HF_TCP_NONE;
-	ret = get_info(sock, &info);
+	ret = hf_tcp_get_info(sock, &info);
 	if (ret == 0)
 		ret = get_addresses(sock, conn);
 	if (ret == 0)
@@ -188,12 +181,8 @@ int hf_tcp_thaw(int sock, bool reuseaddr, struct hf_error *err)
 
 static int get_timestamp(int sock, struct hf_conn *conn, const struct tcp_info *info)
 {
-	int timestamp = 0;
-	int ret = hf_get_int(sock, IPPROTO_TCP, TCP_TIMESTAMP, &timestamp);
-
-	conn->timestamp = (uint32_t)timestamp;
 	conn->usec_timestamps = info->tcpi_options & TCPI_OPT_USEC_TS;
-	return ret;
+	return hf_tcp_get_timestamp(sock, conn);
 }
 
 static void note_peer(struct hf_conn *conn, const struct tcp_info *info)
@@ -207,26 +196,18 @@ static void note_peer(struct hf_conn *conn, const struct tcp_info *info)
 /* What the two ends agreed on, and their windows. */
 static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info *info)
 {
-	struct tcp_repair_window window;
-	socklen_t len = sizeof(window);
 	int mss = 0;
 	int ret = hf_get_int(sock, IPPROTO_TCP, TCP_MAXSEG, &mss); /* in repair mode: mss_clamp */
 
 	if (ret == 0)
 		ret = get_timestamp(sock, conn, info);
-	if (ret == 0 && getsockopt(sock, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &len) < 0)
-		ret = -errno;
+	if (ret == 0)
+		ret = hf_tcp_get_window(sock, &conn->window);
 	if (ret < 0)
 		return ret;
-	conn->has_timestamps = info->tcpi_options & TCPI_OPT_TIMESTAMPS;
-	conn->has_sack = info->tcpi_options & TCPI_OPT_SACK;
-	conn->has_wscale = info->tcpi_options & TCPI_OPT_WSCALE;
-	conn->snd_wscale = conn->has_wscale ? info->tcpi_snd_wscale : 0;
-	conn->rcv_wscale = conn->has_wscale ? info->tcpi_rcv_wscale : 0;
+	hf_tcp_agreed(conn, info);
 	conn->mss_clamp = (uint32_t)mss;
 	note_peer(conn, info);
-	conn->window = (struct hf_window){
-		window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup};
 	return 0;
 }
 
@@ -292,7 +273,7 @@ int hf_tcp_read(int sock, struct hf_conn *conn, struct hf_queues *queues, struct
 	const struct hf_tcp_row *row;
 	char text[HF_CONN_TEXT];
 	struct tcp_info info;
-	int ret = get_info(sock, &info);
+	int ret = hf_tcp_get_info(sock, &info);
 
 	hf_conn_format(text, conn);
 	queues->left = false;

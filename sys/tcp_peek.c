@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "sys/tcp_peek.h"
 
-#include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <string.h>
-#include <sys/socket.h>
 
 #include "lib/tcp_state.h"
 #include "sys/sockopt_int.h"
+#include "sys/tcp_numbers.h"
 #include "sys/tcp_queue.h"
 #include "sys/tcp_repair.h"
 
@@ -20,11 +18,10 @@ static int failed(int ret, struct hf_error *err)
 static int get_info(
 	int sock, struct tcp_info *info, struct hf_tcp_pulse *pulse, struct hf_error *err)
 {
-	socklen_t len = sizeof(*info);
+	int ret = hf_tcp_get_info(sock, info);
 
-	memset(info, 0, sizeof(*info));
-	if (getsockopt(sock, IPPROTO_TCP, TCP_INFO, info, &len) < 0)
-		return failed(-errno, err);
+	if (ret < 0)
+		return failed(ret, err);
 	*pulse = (struct hf_tcp_pulse){info->tcpi_bytes_received, info->tcpi_rcv_ooopack};
 	return 0;
 }
@@ -45,37 +42,23 @@ void hf_tcp_flush(int sock)
 		hf_set_int(sock, IPPROTO_TCP, TCP_CORK, 0);
 }
 
-static int get_timestamp(int sock, struct hf_conn *conn)
-{
-	int timestamp = 0;
-	int ret =
-		conn->has_timestamps ? hf_get_int(sock, IPPROTO_TCP, TCP_TIMESTAMP, &timestamp) : 0;
-
-	conn->timestamp = (uint32_t)timestamp;
-	return ret;
-}
-
 /* In repair mode. */
 static int get_numbers(
 	int sock, struct hf_conn *conn, const struct hf_tcp_row *row, const struct tcp_info *info)
 {
-	struct tcp_repair_window window;
-	socklen_t len = sizeof(window);
 	uint32_t rcv_nxt = 0, write_seq = 0;
 	int ret = hf_tcp_choose_queue(sock, TCP_RECV_QUEUE, &rcv_nxt);
 
 	if (ret == 0)
 		ret = hf_tcp_choose_queue(sock, TCP_SEND_QUEUE, &write_seq);
-	if (ret == 0 && getsockopt(sock, IPPROTO_TCP, TCP_REPAIR_WINDOW, &window, &len) < 0)
-		ret = -errno;
+	if (ret == 0)
+		ret = hf_tcp_get_window(sock, &conn->window);
 	if (ret < 0)
 		return ret;
 	conn->recv.seq = rcv_nxt - row->peer_fin;
 	conn->send.seq = write_seq - row->our_fin;
 	conn->fin_unsent = row->our_fin && !row->fin_acked && info->tcpi_notsent_bytes > 0;
 	conn->unsent = info->tcpi_notsent_bytes - conn->fin_unsent;
-	conn->window = (struct hf_window){
-		window.snd_wl1, window.snd_wnd, window.max_window, window.rcv_wnd, window.rcv_wup};
 	return 0;
 }
 
@@ -92,9 +75,7 @@ int hf_tcp_peek(int sock, struct hf_conn *conn, uint32_t silent_ms, struct hf_tc
 	conn->state = info.tcpi_state;
 	if (info.tcpi_last_data_recv > silent_ms)
 		return 1;
-	conn->has_timestamps = info.tcpi_options & TCPI_OPT_TIMESTAMPS;
-	conn->has_wscale = info.tcpi_options & TCPI_OPT_WSCALE;
-	conn->rcv_wscale = conn->has_wscale ? info.tcpi_rcv_wscale : 0;
+	hf_tcp_agreed(conn, &info);
 	row = hf_tcp_row(conn->state, conn->closed);
 	if (!row || !row->stream)
 		return 0;
@@ -104,8 +85,8 @@ int hf_tcp_peek(int sock, struct hf_conn *conn, uint32_t silent_ms, struct hf_tc
 	ret = get_numbers(sock, conn, row, &info);
 	thawed = hf_tcp_thaw(sock, conn->reuseaddr, NULL);
 	/* Not before: it must not be older than what was sent until now. */
-	if (ret == 0)
-		ret = get_timestamp(sock, conn);
+	if (ret == 0 && conn->has_timestamps)
+		ret = hf_tcp_get_timestamp(sock, conn);
 	ret = ret < 0 ? ret : thawed;
 	return ret < 0 ? failed(ret, err) : 0;
 }

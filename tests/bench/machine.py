@@ -8,6 +8,7 @@ import platform
 import re
 import resource
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def _memory_gib() -> float:
     return round(int(found[1]) / (1 << 20), 1) if found else 0
 
 
-def _version(command: list[Any]) -> str:
+def _version(command: Sequence[object]) -> str:
     try:
         found = re.search(r"\d+\.\d[\w.+~-]*", run(command).output)
     except FileNotFoundError:

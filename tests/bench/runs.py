@@ -193,7 +193,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     missing = [tool for tool in ("criu", "nft", "ip", "nsenter") if not shutil.which(tool)]
     if missing or os.geteuid():
-        print(f"needs {', '.join(missing) or 'root'}: run contrib/quickstart bench", file=sys.stderr)
+        needed = ", ".join(missing) or "root"
+        print(f"needs {needed}: run contrib/quickstart bench", file=sys.stderr)
         return 2
     if machine.load() > 0.5:
         print(f"the load of this machine is {machine.load()}: the times will be worth little",

@@ -51,7 +51,8 @@ class Bulk:
         for name in ("early", "queued", "grown", "fixed"):
             w.link(name)
             # One that fills the queue of the link, unlike bbr.
-            self.source.run(f"conns[{name!r}].sock.setsockopt(6, {socket.TCP_CONGESTION}, b'cubic')")
+            cubic = f"(6, {socket.TCP_CONGESTION}, b'cubic')"
+            self.source.run(f"conns[{name!r}].sock.setsockopt{cubic}")
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             w.a["fixed"].option(socket.SOL_SOCKET, option, FIXED)
 
@@ -85,7 +86,7 @@ def check_restored(now: dict[str, int], was: dict[str, int]) -> None:
 @pytest.mark.parametrize("mode", CHOSEN)
 @pytest.mark.parametrize("direction", ["receives", "sends"])
 def test_buffers_grow(tmp_path: Path, direction: str, mode: str, table: matrix.Matrix) -> None:
-    """early: as good as new; queued: the queues are full; grown: after a bulk; fixed: by setting."""
+    """early: as good as new; queued: full queues; grown: after a bulk; fixed: by setting."""
     with world(tmp_path, MODES[mode]()) as w:
         for ns in (w.net.container, w.net.peer):
             slow_down(ns)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,7 @@ def containerd(host: Netns, holdfast_mode: Mode) -> Iterator[Containerd]:
         yield daemon
 
 
-def server_in(pod: Pod, port: int = PORT, **kwargs: object) -> Container:
+def server_in(pod: Pod, port: int = PORT, **kwargs: Any) -> Container:
     """Listens on this port and, for IPv6 too, the next."""
     args = [f"--listen=0.0.0.0:{port}", f"--listen=[::]:{port + 1}"]
     container = pod.create(SERVER, ["/hf-server", *args], **kwargs)
@@ -171,7 +172,9 @@ def test_pod_runs_on(
     assert archive.stat().st_mode & 0o777 == 0o600  # it holds application data
     with tarfile.open(archive) as tar:
         assert "checkpoint/holdfast.img" in tar.getnames()
-        log = tar.extractfile("dump.log").read().decode()
+        log_file = tar.extractfile("dump.log")
+        assert log_file
+        log = log_file.read().decode()
     assert "holdfast: dumped 20 connections" in log
 
 

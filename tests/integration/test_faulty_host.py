@@ -38,7 +38,10 @@ SCENARIOS = ["dump", "rollback", "resume", "early", "killed", "restore", "late"]
 
 @pytest.mark.parametrize(
     "scenario, least",
-    [("dump", 300), ("rollback", 10), ("resume", 20), ("early", 2), ("restore", 500), ("late", 500)],
+    [
+        ("dump", 300), ("rollback", 10), ("resume", 20),
+        ("early", 2), ("restore", 500), ("late", 500),
+    ],
 )
 def test_every_call(scenario: str, least: int) -> None:
     """Out of memory, descriptors, disk or permission: rolled back, with one line in the log."""

@@ -44,10 +44,8 @@ def test_what_it_holds(
         lines = (tmp_path / "guardian").read_text().splitlines()
         found = [line.split(maxsplit=1) for line in lines]
         fds = [rest[0] for kind, *rest in found if kind == "fd"]
-        by_kind = {
-            kind: sum(fd.startswith(kind) for fd in fds)
-            for kind in ("/dev/null", "socket:", "anon_inode:[pidfd]", "pidfd:", "/run/netns/", "net:")
-        }
+        kinds = ("/dev/null", "socket:", "anon_inode:[pidfd]", "pidfd:", "/run/netns/", "net:")
+        by_kind = {kind: sum(fd.startswith(kind) for fd in fds) for kind in kinds}
         namespaces = by_kind.pop("/run/netns/") + by_kind.pop("net:") + fds.count("/")
         pidfds = by_kind.pop("anon_inode:[pidfd]") + by_kind.pop("pidfd:")
         # The sockets: six connections and the guardian's end of the control.

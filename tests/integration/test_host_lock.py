@@ -38,7 +38,7 @@ def bridged(request: pytest.FixtureRequest, leftovers: checks.Leftovers) -> Iter
 
 
 @contextlib.contextmanager
-def everywhere(net: Bridged, **kwargs: float) -> Iterator[dict[str, Peer]]:
+def everywhere(net: Bridged, patience: float) -> Iterator[dict[str, Peer]]:
     """A peer in every place."""
     with contextlib.ExitStack() as stack:
         peers = {}
@@ -46,7 +46,7 @@ def everywhere(net: Bridged, **kwargs: float) -> Iterator[dict[str, Peer]]:
             targets = net.targets() | {
                 "IPv6-all": f"[{net.container.v6}]:{net.DUAL_PORT}",
             }
-            peers[place] = stack.enter_context(Peer(ns, targets, BUSY, **kwargs))
+            peers[place] = stack.enter_context(Peer(ns, targets, BUSY, patience=patience))
         yield peers
 
 
@@ -119,12 +119,13 @@ def publish(net: Bridged, work: Path) -> None:
 
 def published(net: Bridged) -> list[tuple[str, Netns, dict[str, str]]]:
     """From where, and to which addresses of this host."""
-    uplink, gateway = net.uplink, net.gateway
+    uplink, gateway = ({"v4": f"{at.v4}:{PUBLISHED}", "v6": f"[{at.v6}]:{PUBLISHED}"}
+                       for at in (net.uplink, net.gateway))
     return [
-        ("remote", net.remote, {"v4": f"{uplink.v4}:{PUBLISHED}", "v6": f"[{uplink.v6}]:{PUBLISHED}"}),
-        ("local", HOST, {"v4": f"{uplink.v4}:{PUBLISHED}", "v6": f"[{uplink.v6}]:{PUBLISHED}"}),
+        ("remote", net.remote, uplink),
+        ("local", HOST, uplink),
         ("loopback", HOST, {"v4": f"127.0.0.1:{PUBLISHED}"}),
-        ("sibling", net.sibling, {"v4": f"{gateway.v4}:{PUBLISHED}", "v6": f"[{gateway.v6}]:{PUBLISHED}"}),
+        ("sibling", net.sibling, gateway),
     ]
 
 

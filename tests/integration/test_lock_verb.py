@@ -275,7 +275,10 @@ def test_bad_checkpoints(
         for data, words in (
             (good[: len(good) // 2], "the archive is damaged"),
             (good + b"garbage", "it goes on after its end"),
-            (good.replace(b"holdfast.img\0", b"heldfast.img\0"), "the archive is damaged: Damaged tar archive"),
+            (
+                good.replace(b"holdfast.img\0", b"heldfast.img\0"),
+                "the archive is damaged: Damaged tar archive",
+            ),
             (good.replace(content[-40:], bytes(40)), "holdfast.img: "),
             (b"nothing of the sort\n" * 500, "neither an image directory nor a checkpoint arc"),
         ):
@@ -370,7 +373,8 @@ def test_unlock_by_id(elsewhere: list[Netns]) -> None:
     for prefix in ("a" * 8, "a" * 12):
         said = holdfast("unlock", prefix)
         assert (said.rc, said.out) == (1, "")
-        assert said.err == f"holdfast: there are several locks {prefix}...: more digits are needed\n"
+        several = f"there are several locks {prefix}...: more digits are needed"
+        assert said.err == f"holdfast: {several}\n"
     # None; and what is no id is a path.
     for name in ("b" * 8, "a" * 31 + "b", NO_ID):
         assert unlock(name, rc=4, err=f"holdfast: there is no lock {name}\n") == []

@@ -20,8 +20,8 @@ from option_values import NEEDS, VALUES, On, Option
 
 TCP_REPAIR, TCP_REPAIR_OFF_NO_WP = 19, -1
 BEFORE, AFTER, LAST = 1, 2, 4
-LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
-FAMILY = {socket.AF_INET: 4, socket.AF_INET6: 6}
+LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+FAMILY: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 FAMILIES = pytest.mark.parametrize("family", LOOPBACK, ids=["ipv4", "ipv6"])
 KINDS = pytest.mark.parametrize("kind", On, ids=lambda kind: kind.name.lower())
 

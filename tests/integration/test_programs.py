@@ -94,7 +94,8 @@ def test_without_holdfast(hosts: Hosts, image: Image, tmp_path: Path) -> None:
                 except RuntimeError as error:
                     lost["podman"] = str(error)
                 time.sleep(1)
-            lost |= {client.name: client.complaint() for client in clients.all if not client.running}
+            ended = [client for client in clients.all if not client.running]
+            lost |= {client.name: client.complaint() for client in ended}
             if lost:
                 break
         print(*(f"{name}: {complaint}" for name, complaint in lost.items()), sep="\n")

@@ -92,7 +92,8 @@ def test_both_killed(
         for _ in range(2):
             lines = recover(ns, "--dry-run", rc=3)
             assert len(lines) == 3
-            assert sum(" in repair mode: would be taken out of it" in line for line in lines[:2]) == 2
+            repair = [" in repair mode: would be taken out of it" in line for line in lines[:2]]
+            assert repair == [True, True]
             assert lines[2].startswith(f"lock {lock['id']} ")
             assert lines[2].endswith(f" {N_CONNS} connections): stale, would be removed")
             said = holdfast("recover", "--dry-run", "--json", "--netns", ns.path)
@@ -225,7 +226,8 @@ def test_restore_under_an_old_lock(
         server.checkpoint().check()
         assert the_lock(ns)["situation"] == "waiting"
         report.write_text("")
-        server.criu_wrapper = strace(report, "-e", f"inject=setsockopt:signal=STOP:when={built + 1}")
+        stop = f"inject=setsockopt:signal=STOP:when={built + 1}"
+        server.criu_wrapper = strace(report, "-e", stop)
         restore = pool.submit(server.restore)
         try:
             proc.wait_for(lambda: "stopped by SIGSTOP" in report.read_text(), "CRIU stops")
@@ -285,7 +287,9 @@ def test_other_sockets_do_not_count(
 
 
 @pytest.fixture
-def pair(net: Network, tmp_path: Path, holdfast_mode: Mode) -> Iterator[tuple[AgentTask, PeerAgent]]:
+def pair(
+    net: Network, tmp_path: Path, holdfast_mode: Mode
+) -> Iterator[tuple[AgentTask, PeerAgent]]:
     """A program in the container with the connection "c", which it made itself."""
     with (
         AgentTask(net.container, tmp_path / "a", holdfast_mode) as a,
@@ -382,6 +386,7 @@ def test_being_made(net: Network, how: str) -> None:
     words = [sys.executable, "-I", "-S", "-c", MAKING, how]
     with ns.popen(words, stdout=subprocess.PIPE, text=True) as runtime:
         assert runtime.stdout
+        pids: dict[str, str] = {}
         try:
             pids = dict(runtime.stdout.readline().split() for _ in range(2))
             if how == "orphan":
@@ -452,6 +457,23 @@ def test_several_namespaces(
             finish(peer)
         finally:
             unnamed.kill()
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("verb", ["status", "recover", "unlock", "check", "show", "lock"])
+def test_nowhere_to_write(tmp_path: Path, net: Network, verb: str, json: list[str]) -> None:
+    good = Path(__file__).parents[1] / "fuzz/corpus/good-sample"
+    (tmp_path / "holdfast.img").write_bytes(good.read_bytes())
+    args: dict[str, list[object]] = {
+        "unlock": ["--all"], "check": ["crun"], "show": [tmp_path], "lock": [tmp_path],
+    }
+    here = [] if verb in ("check", "show") else ["--netns", net.container.path]
+    full = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+    said = holdfast(verb, *json, *here, *args.get(verb, []), wrapper=full)
+    assert (said.rc, said.err) == (1, "holdfast: cannot write: No space left on device\n")
+    # What was to be done is done all the same.
+    assert len(locks(net.container)) == (verb == "lock")
+    assert holdfast("unlock", "--all", "--netns", net.container.path).rc == 0
 
 
 def test_wrong_use(tmp_path: Path, net: Network) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,7 +145,8 @@ def test_annotation(
         listen=[f"--listen=0.0.0.0:{PORT}"], env={"HOLDFAST_CONF": str(conf)},
     )
     ip = ["ip", "-n", net.container.name, "addr"]
-    with server, Peer(net.peer, {"v4": f"{net.container.v4}:{PORT}"}, ["echo"], patience=10) as peer:
+    target = {"v4": f"{net.container.v4}:{PORT}"}
+    with server, Peer(net.peer, target, ["echo"], patience=10) as peer:
         server.checkpoint().check()
         run([*ip, "del", f"{net.container.v4}/24", "dev", "eth0"]).check()
         run([*ip, "add", f"{NEW['v4']}/24", "dev", "eth0"]).check()
@@ -164,7 +164,8 @@ def test_annotation(
                 del config["annotations"]
                 (server.bundle / "config.json").write_text(json.dumps(config))
             if runtime == "crun":  # which keeps its own state of it
-                run(["crun", "--root", server.work / "state", "delete", "--force", server.id]).check()
+                delete = ["delete", "--force", server.id]
+                run(["crun", "--root", server.work / "state", *delete]).check()
             server.restore().check()
             finish(peer)
 

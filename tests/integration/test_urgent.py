@@ -222,17 +222,17 @@ def peek_offset(w: World) -> Iterator[None]:
     a.recv(1000)
 
 
-PLACES = [("head", 0, 500), ("middle", 700, 500), ("end", 700, 0), ("alone", 0, 0)]
+PLACES = {"head": (0, 500), "middle": (700, 500), "end": (700, 0), "alone": (0, 0)}
 SCENES: list[Scene] = [
-    *(Urgent(name, *sizes) for name, *sizes in PLACES),
-    *(Urgent(f"{name}-inline", *sizes, inline=True) for name, *sizes in PLACES),
-    *(Urgent(f"{name}-taken", *sizes, taken=True) for name, *sizes in PLACES),
+    *(Urgent(name, *sizes) for name, sizes in PLACES.items()),
+    *(Urgent(f"{name}-inline", *sizes, inline=True) for name, sizes in PLACES.items()),
+    *(Urgent(f"{name}-taken", *sizes, taken=True) for name, sizes in PLACES.items()),
     *(
         Urgent(f"{name}-taken-then-inline", *sizes, taken=True, inline_later=True)
-        for name, *sizes in PLACES
+        for name, sizes in PLACES.items()
     ),
-    *(Urgent(f"{name}-fin", *sizes, fin=True) for name, *sizes in PLACES),
-    *(Urgent(f"{name}-loopback", *sizes, inside=True) for name, *sizes in PLACES),
+    *(Urgent(f"{name}-fin", *sizes, fin=True) for name, sizes in PLACES.items()),
+    *(Urgent(f"{name}-loopback", *sizes, inside=True) for name, sizes in PLACES.items()),
     Urgent("reached", 700, 500, read=700),
     Urgent("reached-taken", 700, 500, read=700, taken=True),
     Urgent("reached-alone-taken", 700, 0, read=700, taken=True),

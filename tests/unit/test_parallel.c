@@ -95,14 +95,33 @@ static void test_signals(void **state)
 		assert_true(sigismember(&masks[1], SIGCHLD));
 }
 
-static int call_fails(struct hf_error *err)
+static int close_it(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
+	(void)to;
+	(void)err;
+	return from == 0 ? 0 : -close(*(int *)context);
+}
+
+/* Each thread has files of its own. */
+static void test_files(void **state)
+{
+	int fd = dup(0);
+
+	(void)state;
+	assert_int_equal(hf_parallel(2, 1, close_it, &fd, NULL), 0);
+	assert_int_equal(close(fd), 0);
+}
+
+static int call_fails(void *context, struct hf_error *err)
+{
+	(void)context;
 	return hf_error_set(err, -EAGAIN, "in the background");
 }
 
-static int call_works(struct hf_error *err)
+static int call_works(void *context, struct hf_error *err)
 {
 	(void)err;
+	*(int *)context = dup(0);
 	return 7;
 }
 
@@ -111,15 +130,17 @@ static void test_background(void **state)
 	struct hf_error err = HF_ERROR_INIT;
 	struct hf_background background;
 	nlink_t before = n_threads();
+	int opened = -1;
 
 	(void)state;
-	hf_background_start(&background, call_works);
+	hf_background_start(&background, call_works, &opened);
 	assert_int_equal(hf_background_end(&background, &err), 7);
+	assert_int_equal(close(opened), 0);
 	assert_string_equal(err.text, "");
-	hf_background_start(&background, call_fails);
+	hf_background_start(&background, call_fails, NULL);
 	assert_int_equal(hf_background_end(&background, &err), -EAGAIN);
 	assert_string_equal(err.text, "in the background");
-	hf_background_start(&background, call_fails);
+	hf_background_start(&background, call_fails, NULL);
 	assert_int_equal(hf_background_end(&background, NULL), -EAGAIN);
 	assert_int_equal(n_threads(), before);
 }
@@ -130,6 +151,7 @@ int main(void)
 		cmocka_unit_test(test_all_once),
 		cmocka_unit_test(test_first_error),
 		cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_background),
 	};
 

@@ -37,8 +37,8 @@ COUNTERS = (
     "handed split dups urgent longest_ms stuck"
 ).split()
 
-# A peer whose every retransmission falls into an outage backs off, up to rto_max; and Linux gives up
-# after 2 * rto_max where the window was shrunk. So an end that stands still for long gets a calm
+# A peer whose every retransmission falls into an outage backs off, up to rto_max; and Linux gives
+# up after 2 * rto_max where the window was shrunk. So an end that stands still for long gets a calm
 # time that is longer than rto_max.
 SYSCTLS = (
     "net.ipv4.tcp_rto_max_ms=8000",
@@ -185,7 +185,8 @@ class Chaos:
         while self.outside["stuck"] and time.monotonic() < end:
             time.sleep(0.02)
         kind = self.random.choices(("restored", "left running", "rolled back"), (80, 14, 6))[0]
-        pause = self.random.choice((0.0, 0.0, self.random.uniform(0, 0.4), self.random.uniform(0, 2)))
+        short, long = self.random.uniform(0, 0.4), self.random.uniform(0, 2)
+        pause = self.random.choice((0.0, 0.0, short, long))
         if kind == "restored":
             self._logged(self.task.checkpoint())
             time.sleep(pause)
@@ -269,8 +270,9 @@ class Chaos:
 
     def _collect(self) -> None:
         """What a failure can be understood from."""
+        commands = (["ss", "-tinoema"], ["nft", "list", "ruleset"])
         for ns, name in ((self.net.container, "container"), (self.net.peer, "peer")):
-            text = [ns.run(*words).output for words in (["ss", "-tinoema"], ["nft", "list", "ruleset"])]
+            text = [ns.run(*words).output for words in commands]
             (self.work / f"{name}.state").write_text("\n".join(text))
 
 

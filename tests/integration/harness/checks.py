@@ -81,21 +81,20 @@ def _peer_name(sock: socket.socket) -> object:
 
 def holdfast_tables(*namespaces: Netns) -> list[str]:
     """The lock's tables in these network namespaces."""
-    return [
-        f"{ns.name}: {family} {name}"
-        for ns in namespaces
-        for family, name in nft_tables(ns)
-        if "holdfast" in name
-    ]
+    return _tables("holdfast", namespaces)
 
 
 def criu_tables(*namespaces: Netns) -> list[str]:
     """The tables of CRIU's own lock."""
+    return _tables("CRIU", namespaces)
+
+
+def _tables(whose: str, namespaces: Iterable[Netns]) -> list[str]:
     return [
         f"{ns.name}: {family} {name}"
         for ns in namespaces
         for family, name in nft_tables(ns)
-        if "CRIU" in name
+        if whose in name
     ]
 
 

@@ -471,7 +471,7 @@ class Rig:
         return ["lock left on the host"] if on_host else ["lock left"]
 
     def _reuseaddr(self, pids: Sequence[int]) -> set[int]:
-        """hf-server's listeners have it on, and what they accept inherits it; repair mode uses it."""
+        """hf-server's listeners have it on, and so what they accept; repair mode uses it."""
         return {
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
             for pid in pids
@@ -605,7 +605,8 @@ class Rig:
         self.run("restore", self._wrapper(who, *trace.options(index)))
         call = self._killed(index)
         trouble = self._settle()
-        left = sorted(pid for (pid, _), name in since.found().items() if name not in ("crun", "runc"))
+        runtimes = ("crun", "runc")
+        left = sorted(pid for (pid, _), name in since.found().items() if name not in runtimes)
         if self._tables() or not left:
             outcome = "restores again"
             if left:

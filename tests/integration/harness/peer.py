@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from . import proc
 from .closing import Closing
 from .net import Netns
 from .programs import program
@@ -112,12 +113,7 @@ class Peer(Closing):
             raise RuntimeError(f"hf-peer: {ready['lost']} connections failed: {bad[:5]}")
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
+        proc.end(self.process)
 
     def _line(self, timeout: float) -> bytes:
         assert self.process.stdout

@@ -39,9 +39,11 @@ class Container(Protocol):
     def pids(self) -> list[int]: ...
     def go(self) -> Result:
         """Away: when this is done it runs nowhere."""
+        ...
 
     def come(self) -> Result:
         """And back, where it is to be."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,16 @@ def wait_gone(pids: Iterable[int], timeout: float = 10) -> None:
     wait_for(gone, f"end of the processes {pids}", timeout)
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """A child of ours, and its pipes."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
+
+
 def kill(pids: Iterable[int]) -> None:
     """Ends them for good."""
     pids = list(pids)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Programs that are connected to a server, as their packages have them: what goes in, what comes out."""
+"""Programs that are connected to a server, as their packages have them: what goes in and out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from . import proc
 from .closing import Closing
 from .net import Netns
 
@@ -88,14 +89,8 @@ class Client(Closing):
         return self.output()
 
     def close(self) -> None:
-        if not self.process:
-            return
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
+        if self.process:
+            proc.end(self.process)
 
 
 class Fed(Client):

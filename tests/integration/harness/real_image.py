@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An image with nginx, Redis and PostgreSQL, made of Debian's packages as they are installed here."""
+"""An image with nginx, Redis and PostgreSQL, made of Debian's packages as installed here."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from .net import Netns
 from .proc import wait_for
@@ -75,7 +76,8 @@ class AtOnce(Paced):
     ) -> None:
         self.parts = parts
         urls = [f"{base}/part{number}" for number in range(len(parts))]
-        super().__init__(ns, work, name, ["nghttp", "--no-verify-peer", *urls], rate=sum(map(len, parts)) / hold)
+        words = ["nghttp", "--no-verify-peer", *urls]
+        super().__init__(ns, work, name, words, rate=sum(map(len, parts)) / hold)
 
     def check(self) -> None:
         taken = self.hurry()
@@ -87,8 +89,8 @@ class AtOnce(Paced):
 
 
 class Nginx:
-    port = "80"
-    words = ("/usr/sbin/nginx", "-c", "/etc/nginx.conf")
+    port: ClassVar[str] = "80"
+    words: ClassVar[Sequence[str]] = ("/usr/sbin/nginx", "-c", "/etc/nginx.conf")
 
     def __init__(self, server: RealServer, clients: Clients, image: Image, rounds: int) -> None:
         self.server, self.clients = server, clients

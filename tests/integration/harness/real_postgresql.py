@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from .net import Netns
 from .proc import wait_for
@@ -44,10 +46,10 @@ class Pgbench(Client):
 
 
 class Postgresql:
-    port = "5432"
+    port: ClassVar[str] = "5432"
     # New files: those of the image that were changed are in podman's archive only if the host has
     # files of the same names.
-    words = (
+    words: ClassVar[Sequence[str]] = (
         "/bin/busybox", "sh", "-c",
         f"cp -a {DATA} /data && LD_PRELOAD={OTHER_USER} exec {POSTGRESQL}/postgres -D /data",
     )

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from .net import Netns
 from .proc import wait_for
@@ -77,9 +78,11 @@ class Commands(Asked):
 
 
 class Redis:
-    port = "6379"
-    words = ("/usr/bin/redis-server", "--port", port, "--bind", "*", "-::*")
-    words += ("--protected-mode", "no", "--save", "", "--dir", "/tmp")
+    port: ClassVar[str] = "6379"
+    words: ClassVar[Sequence[str]] = (
+        "/usr/bin/redis-server", "--port", port, "--bind", "*", "-::*",
+        "--protected-mode", "no", "--save", "", "--dir", "/tmp",
+    )
 
     def __init__(self, server: RealServer, clients: Clients, image: Image, rounds: int) -> None:
         addresses = (server.v4, server.v6)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from .closing import Closing
 from .net import Netns
-from .programs import program
 from .proc import run
+from .programs import program
 
 
 @dataclass(frozen=True)
