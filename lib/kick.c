@@ -67,11 +67,6 @@ static uint16_t window(const struct hf_conn *conn)
 	return left < UINT16_MAX ? (uint16_t)left : UINT16_MAX;
 }
 
-bool hf_kick_owes_ack(const struct hf_conn *conn)
-{
-	return hf_kick_wanted(conn) && conn->window.rcv_wup != conn->recv.seq;
-}
-
 struct hf_segment hf_kick_ack(const struct hf_conn *conn)
 {
 	const struct hf_tcp_row *row = hf_tcp_row(conn->state, conn->closed);

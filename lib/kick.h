@@ -56,13 +56,6 @@ bool hf_kick_wanted(const struct hf_conn *conn);
 struct hf_segment hf_kick_ack(const struct hf_conn *conn);
 
 /*
- * True if the peer does not know yet how much has arrived. It is told before an outage, if it does
- * not pause: an acknowledgement of something new, afterwards, would make it send what is new first,
- * and what is missing a round trip later (RFC 5682), and would make it deaf to errors.
- */
-bool hf_kick_owes_ack(const struct hf_conn *conn);
-
-/*
  * The first word of n: the same acknowledgement, without a timestamp. What our kernel sends again
  * meanwhile has a later one, but tells no window that counts: it begins before what the peer
  * expects. Linux takes a segment without one.

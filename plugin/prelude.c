@@ -187,6 +187,11 @@ void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 	prelude->took_us = hf_now_us() - start;
 }
 
+/*
+ * Who is too far away to be told, and is sending, hears at least how much has arrived: the lock has
+ * kept our kernel's acknowledgements. One of something new after the outage would make it send what
+ * is new first, and what is missing a round trip later (RFC 5682), and make it deaf to errors.
+ */
 void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, struct hf_conn *conn)
 {
 	const struct hf_prelude_peer *peer = prelude->peers ? &prelude->peers[i] : NULL;
@@ -196,7 +201,7 @@ void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, struct hf_conn *co
 	conn->peer_paused = peer->told && peer->acked == conn->recv.seq;
 	if (peer->told && !conn->peer_paused)
 		go_on(prelude, i, conn);
-	else if (!peer->told && !peer->is_near && hf_prelude_wanted(conn) && hf_kick_owes_ack(conn))
+	else if (!peer->told && !peer->is_near && hf_prelude_wanted(conn) && hf_kick_at_once(conn))
 		acknowledge(prelude, conn);
 }
 

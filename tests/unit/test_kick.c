@@ -147,19 +147,6 @@ static void test_first_word(void **state)
 	assert_int_equal(hf_kick_first_word(&conn, 100000).window, 0);
 }
 
-static void test_owes_ack(void **state)
-{
-	struct hf_conn conn = established(HF_FAMILY_IPV4, unit_v4(1, 80), unit_v4(2, 81));
-
-	(void)state;
-	conn.window.rcv_wup = conn.recv.seq;
-	assert_false(hf_kick_owes_ack(&conn));
-	conn.window.rcv_wup--;
-	assert_true(hf_kick_owes_ack(&conn));
-	conn.state = HF_TCP_CLOSE_WAIT;
-	assert_false(hf_kick_owes_ack(&conn));
-}
-
 /* Who comes first, and when the others are asked about. */
 static void test_order(void **state)
 {
@@ -211,7 +198,6 @@ int main(void)
 		cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_ack),
 		cmocka_unit_test(test_first_word),
-		cmocka_unit_test(test_owes_ack),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_wanted),
 	};
