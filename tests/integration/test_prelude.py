@@ -420,6 +420,31 @@ def test_hole(tmp_path: Path) -> None:
         w.exchange(w.a["whole"], w.b["whole"])
 
 
+def test_request_and_held_data(tmp_path: Path) -> None:
+    """What a peer sends at once acknowledges what it has of ours, which must have gone out again."""
+    with world(tmp_path, MODES[CHOSEN[0]]()) as w:
+        w.a.env = configure(tmp_path)
+        w.pair("c")
+        w.exchange(w.a["c"], w.b["c"])
+        w.net.container.run(
+            "nft", f"table {TABLE} {{ chain in {{ type filter hook input priority -10;"
+            " meta l4proto tcp drop; }; }"
+        ).check()  # fmt: skip
+        w.a["c"].send(500)
+        w.b["c"].recv(500)
+        assert paused(w.a.checkpoint().check()) == 1
+        repair(w.net.container)
+        w.b["c"].send(1)
+        w.a.restore().check()
+        started = time.monotonic()
+        w.a["c"].recv(1)
+        took = 1000 * (time.monotonic() - started)
+        print(f"{took:.0f} ms")
+        # The peer's timer is 200 ms.
+        assert took < 150
+        w.exchange(w.a["c"], w.b["c"])
+
+
 # ---- a dump after which the tasks go on
 
 SCRIPTS = {
