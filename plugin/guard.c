@@ -108,6 +108,7 @@ static void wake_peers(const struct hf_guard *guard)
 		.n = guarded->image->n_conns,
 		.paused = guarded->page->paused,
 		.opened = guarded->page->opened,
+		.rebuilt = guarded->job == HF_GUARDIAN_RESTORE,
 		.kick = guarded->kick,
 		.outage_s = outage_s(guarded->image)};
 
