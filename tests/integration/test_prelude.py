@@ -325,6 +325,11 @@ def test_lost_windows(
 
 SEND_WINDOW = 228  # tcpi_snd_wnd in struct tcp_info
 SEES = """
+import fcntl, struct, termios
+
+def unacknowledged(name):
+    return struct.unpack("=i", fcntl.ioctl(conns[name].sock, termios.TIOCOUTQ, bytes(4)))[0]
+
 def send_window(name):
     info = conns[name].sock.getsockopt(6, socket.TCP_INFO, 240)
     return struct.unpack_from("=I", info, {offset})[0]
@@ -367,7 +372,7 @@ def test_idle(tmp_path: Path, where: str) -> None:
     options = where.removeprefix("external-")
     with world(tmp_path, MODES[CHOSEN[0] if options in ENDS else options]()) as w:
         w.a.env = configure(tmp_path)
-        w.b.run("import struct" + SEES.format(offset=SEND_WINDOW))
+        w.b.run(SEES.format(offset=SEND_WINDOW))
         names = list(families(w))
         for name in names:
             w.exchange(w.a[name], w.b[name])
@@ -391,6 +396,32 @@ def test_idle(tmp_path: Path, where: str) -> None:
         assert max(took) < 150
         for name in names:
             w.a.result(name)
+            w.exchange(w.a[name], w.b[name])
+
+
+@pytest.mark.parametrize("limit", [0, 50])
+def test_acknowledgement(tmp_path: Path, limit: int) -> None:
+    """Who is sending hears of what has arrived, also who is too far away to be told to pause."""
+    with world(tmp_path, MODES[CHOSEN[0]]()) as w:
+        w.a.env = configure(tmp_path, more=f"prelude-limit = {limit}\n")
+        w.b.run(SEES.format(offset=SEND_WINDOW))
+        names = list(families(w))
+        for name in names:
+            w.exchange(w.a[name], w.b[name])
+        w.net.peer.run(
+            "nft", f"table {TABLE} {{ counter lost {{}}; chain in {{ type filter hook input"
+            f" priority -10; meta l4proto tcp {DROP}; }}; }}"
+        ).check()  # fmt: skip
+        for name in names:
+            w.b[name].send(500)
+        proc.wait_for(lambda: lost(w.net.peer) >= 3, "acknowledgements that get lost")
+        repair(w.net.peer)
+        assert [w.b.unacknowledged(name) for name in names] == [500, 500, 500]
+        assert paused(w.a.checkpoint().check()) == (3 if limit else 0)
+        assert [w.b.unacknowledged(name) for name in names] == [0, 0, 0]
+        w.a.restore().check()
+        for name in names:
+            w.a[name].recv(500)
             w.exchange(w.a[name], w.b[name])
 
 
