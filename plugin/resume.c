@@ -81,7 +81,7 @@ static int resume_one(
 /* An error here concerns one connection, and the others go on. */
 static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
-	const struct hf_resume *target = context;
+	const struct hf_resume *target = *(const struct hf_resume **)context;
 	struct hf_raw raw = HF_RAW_UNMARKED(target->netns);
 	int first = 0;
 
@@ -107,8 +107,7 @@ static int resume_all(const struct hf_resume *target, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
 	const struct hf_image *image = &target->restore->image;
-	struct hf_resume shared = *target;
-	int ret = hf_parallel(image->n_conns, SHARE, resume_some, &shared, err);
+	int ret = hf_parallel(image->n_conns, SHARE, resume_some, &target, err);
 
 	hf_resend_finish(target->socks, image->conns, target->resend, image->n_conns);
 	target->page->opened = true;

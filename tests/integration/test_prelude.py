@@ -452,7 +452,7 @@ def test_hole(tmp_path: Path) -> None:
 
 
 def test_request_and_held_data(tmp_path: Path) -> None:
-    """What a peer sends at once acknowledges what it has of ours, which must have gone out again."""
+    """What a peer sends at once acknowledges what it has of ours: that must have gone out again."""
     with world(tmp_path, MODES[CHOSEN[0]]()) as w:
         w.a.env = configure(tmp_path)
         w.pair("c")
@@ -528,7 +528,7 @@ def test_answers_into_the_lock(
 
 
 def between(calls: list[Call]) -> list[int]:
-    """From the looks at the connections to their reading: first half the lock is there, then all."""
+    """From the looks at the connections to their reading: half the lock is there, then all of it."""
     repairs = [call.index for call in calls if call.is_repair]
     waits = [c.index for c in calls if c.name == "clock_nanosleep" and c.index < repairs[-1]]
     last = min(index for index in repairs if index > waits[-1])
