@@ -8,6 +8,7 @@ harness/scenes.py says how these are run. HOLDFAST_TEST_MODE=stock runs them wit
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -306,6 +307,9 @@ def blocked_in_epoll_wait(w: World) -> Iterator[None]:
 def blocked_in_epoll_wait_for_room(w: World) -> Iterator[None]:
     """Edge triggered: the program has no other way to learn of the room than this one event."""
     a, b = w.pair("eroom")
+    a.fill()
+    # The peer's buffer may grow by it, once.
+    time.sleep(0.1)
     a.fill()
     w.a.epoll_add("eroom", "eroom", "OUT|ET")
     w.a.job("eroom", "epoll_wait('eroom', -1)", [syscalls.EPOLL_WAIT])

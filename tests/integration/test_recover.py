@@ -411,7 +411,7 @@ def test_several_namespaces(
         Network() as net2,
         make_server("criu-shared", net2, tmp_path / "two", holdfast_mode) as server2,
         connect(["echo*2", "duplex,rate=1M"], patience=20) as peer,
-        Peer(net2.peer, net2.targets(), ["echo*2"], patience=20) as peer2,
+        Peer(net2.peer, net2.targets(), ["idle*2"], patience=20) as peer2,
         subprocess.Popen(["unshare", "-n", "sleep", "100"]) as unnamed,
     ):
         try:
