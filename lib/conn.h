@@ -98,6 +98,8 @@ struct hf_urgent {
 	uint32_t at; /* its offset in the receive queue, below recv.len */
 };
 
+#define HF_SILENT_MS 1000
+
 /* A socket option: one of the table in lib/sockopt.h. */
 #define HF_OPTION_SIZE 64
 struct hf_option {
@@ -137,6 +139,11 @@ struct hf_conn {
 	bool usec_timestamps; /* their unit is 1 us, not 1 ms (kernel tcp_usec_ts) */
 	uint32_t timestamp;   /* TSval at dump: tcp_clock + tsoffset */
 	struct hf_window window;
+
+	/* What decides when the peer is woken, lib/kick.h. */
+	bool peer_paused; /* it was told a window of 0, lib/prelude.h, and waits for another */
+	bool peer_silent; /* it had sent nothing for HF_SILENT_MS */
+	uint32_t rtt_us;  /* to the peer and back; 0: not known */
 
 	bool reuseaddr; /* SO_REUSEADDR, which TCP_REPAIR overwrites */
 

@@ -207,6 +207,17 @@ static int check_window(
 	return 0;
 }
 
+/* Nobody waits for a window who has sent a FIN. */
+static int check_peer(
+	const struct hf_conn *conn, const struct hf_tcp_row *row, struct hf_error *err)
+{
+	if (!row->stream && (conn->peer_silent || conn->rtt_us))
+		return surplus(conn, "peer_silent or rtt_us", err);
+	if ((!row->stream || row->peer_fin) && conn->peer_paused)
+		return surplus(conn, "peer_paused", err);
+	return 0;
+}
+
 static int check_options(const struct hf_conn *conn, struct hf_error *err)
 {
 	if (conn->n_options > HF_MAX_OPTIONS)
@@ -247,6 +258,8 @@ int hf_conn_check(const struct hf_conn *conn, struct hf_error *err)
 		ret = check_negotiated(conn, row, err);
 	if (ret == 0)
 		ret = check_window(conn, row, err);
+	if (ret == 0)
+		ret = check_peer(conn, row, err);
 	if (ret == 0)
 		ret = check_options(conn, err);
 	return ret < 0 ? ret : check_holders(conn, err);

@@ -290,6 +290,9 @@ static int get_stream(const Holdfast__Socket *from, struct hf_conn *to, struct h
 	to->has_timestamps = from->timestamps;
 	to->usec_timestamps = from->usec_timestamps;
 	to->timestamp = from->timestamp;
+	to->peer_paused = from->peer_paused;
+	to->peer_silent = from->peer_silent;
+	to->rtt_us = from->rtt_us;
 	if (window)
 		to->window = (struct hf_window){window->snd_wl1, window->snd_wnd,
 			window->max_window, window->rcv_wnd, window->rcv_wup};

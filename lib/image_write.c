@@ -245,6 +245,9 @@ static void set_socket(struct socket_message *to, const struct hf_conn *from)
 	socket->timestamp = from->timestamp;
 	socket->reuseaddr = from->reuseaddr;
 	socket->inode = from->inode;
+	socket->peer_paused = from->peer_paused;
+	socket->peer_silent = from->peer_silent;
+	socket->rtt_us = from->rtt_us;
 }
 
 static void set_holder(Holdfast__Holder *to, struct hf_holder *from)

@@ -19,6 +19,11 @@
 #define ICMPV6_NO_ROUTE    0
 #define FIRST_RTO_MS       200
 #define MAX_KICKS          8
+#define DUE_US             20000 /* at least: what many peers send takes us so long */
+#define MARGIN_US          10000 /* beyond the round trip */
+#define MAX_RTT_US         1000000
+#define FIRST_WINDOWS      (2u << 20) /* bytes of all: for 143 peers as much as they would send */
+#define FIRST_WINDOW_MIN   4096
 
 unsigned int hf_kick_count(uint64_t outage_s)
 {
@@ -29,6 +34,19 @@ unsigned int hf_kick_count(uint64_t outage_s)
 		sum_ms += sum_ms + FIRST_RTO_MS)
 		count++;
 	return count;
+}
+
+bool hf_kick_at_once(const struct hf_conn *conn)
+{
+	return !conn->peer_paused && !conn->peer_silent;
+}
+
+uint32_t hf_kick_due_us(const struct hf_conn *conn)
+{
+	uint32_t rtt_us = conn->rtt_us < MAX_RTT_US ? conn->rtt_us : MAX_RTT_US;
+	uint32_t due_us = rtt_us + rtt_us / 4 + MARGIN_US;
+
+	return due_us > DUE_US ? due_us : DUE_US;
 }
 
 bool hf_kick_wanted(const struct hf_conn *conn)
@@ -63,6 +81,28 @@ struct hf_segment hf_kick_ack(const struct hf_conn *conn)
 		.window = window(conn),
 		.has_timestamps = conn->has_timestamps,
 		.tsval = conn->timestamp | LATEST};
+}
+
+/* In bytes. */
+static uint32_t first_share(const struct hf_conn *conn, uint32_t n)
+{
+	uint32_t share = FIRST_WINDOWS / (n ? n : 1);
+	uint32_t least =
+		2 * conn->mss_clamp > FIRST_WINDOW_MIN ? 2 * conn->mss_clamp : FIRST_WINDOW_MIN;
+
+	return share > least ? share : least;
+}
+
+struct hf_segment hf_kick_first_word(const struct hf_conn *conn, uint32_t n)
+{
+	struct hf_segment word = hf_kick_ack(conn);
+	uint32_t shift = conn->has_wscale ? conn->rcv_wscale : 0;
+	uint32_t share = (first_share(conn, n) + (1u << shift) - 1) >> shift;
+
+	word.has_timestamps = false;
+	if (conn->peer_paused && word.window > share)
+		word.window = (uint16_t)share;
+	return word;
 }
 
 static void set_ip(struct hf_endpoint *to, enum hf_family family, enum hf_family on_wire,

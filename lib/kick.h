@@ -28,6 +28,19 @@
  */
 unsigned int hf_kick_count(uint64_t outage_s);
 
+/*
+ * When a peer is seen to. What wakes it is a burst of packets, and where there are many peers those
+ * that need it keep others from running: so they come first, and all others are asked about, of the
+ * kernel, before anything is sent to them.
+ *
+ * True if the peer gets its errors at once: it was sending, and did not pause as far as is known.
+ */
+bool hf_kick_at_once(const struct hf_conn *conn);
+
+/* How long after the first word the peer is asked about: an answer would have come. Microseconds.
+ */
+uint32_t hf_kick_due_us(const struct hf_conn *conn);
+
 /* True if the peer may be sending again: not where it has finished, or is not connected yet. */
 bool hf_kick_wanted(const struct hf_conn *conn);
 
@@ -41,6 +54,18 @@ bool hf_kick_wanted(const struct hf_conn *conn);
  * section 3.2).
  */
 struct hf_segment hf_kick_ack(const struct hf_conn *conn);
+
+/*
+ * The first word of n: the same acknowledgement, without a timestamp. What our kernel sends again
+ * meanwhile has a later one, but tells no window that counts: it begins before what the peer
+ * expects. Linux takes a segment without one.
+ *
+ * Peers that have paused all go on in the same moment, each with a first window of its own; where
+ * they are many that is more than a network takes, and those that come last would wait for what the
+ * first have had in store. So it offers them a share only, two segments at least, and our kernel
+ * offers all as soon as it has heard from them.
+ */
+struct hf_segment hf_kick_first_word(const struct hf_conn *conn, uint32_t n);
 
 /*
  * The error as a whole packet, as raw(7) with IP_HDRINCL takes it: from our address to the peer,

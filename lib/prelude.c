@@ -37,11 +37,16 @@ struct hf_segment hf_prelude_ack(const struct hf_conn *conn)
 	return ack;
 }
 
+uint32_t hf_rtt_us(const struct hf_rtt *rtt)
+{
+	return rtt->least != UINT32_MAX && rtt->least ? rtt->least
+	       : rtt->smoothed                        ? rtt->smoothed
+						      : rtt->received;
+}
+
 uint64_t hf_prelude_wait_us(const struct hf_rtt *rtt, uint64_t limit_us)
 {
-	uint64_t known = rtt->least != UINT32_MAX && rtt->least ? rtt->least
-			 : rtt->smoothed                        ? rtt->smoothed
-								: rtt->received;
+	uint64_t known = hf_rtt_us(rtt);
 	uint64_t wait_us = known + known / 4 + MARGIN_US;
 
 	if (known > limit_us)

@@ -57,10 +57,13 @@ struct hf_rtt {
 	uint32_t received; /* tcpi_rcv_rtt, measured by what is received; 0: unknown */
 };
 
+/* The best that is known, in microseconds; 0 for nothing. The least time counts: others may have
+ * the peer's delayed acknowledgements in them. */
+uint32_t hf_rtt_us(const struct hf_rtt *rtt);
+
 /*
  * How long to wait until what such a peer had under way is here, in microseconds, at most the
- * limit; 0 where its round trip is longer than that. The least time counts: others may have the
- * peer's delayed acknowledgements in them.
+ * limit; 0 where its round trip is longer than that.
  */
 uint64_t hf_prelude_wait_us(const struct hf_rtt *rtt, uint64_t limit_us);
 

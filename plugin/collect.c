@@ -8,6 +8,7 @@
 #include "lib/cleanup.h"
 #include "lib/tcp_state.h"
 #include "sys/in_flight.h"
+#include "sys/parallel.h"
 #include "sys/pidfd.h"
 #include "sys/sock_diag.h"
 #include "sys/tcp_repair.h"
@@ -234,18 +235,35 @@ static int take_pending(struct search *search, struct hf_error *err)
 	return ret;
 }
 
+static int list_sockets(void *context, struct hf_error *err)
+{
+	struct search *search = context;
+
+	return hf_sock_diag(search->dump->netns, &search->diag, err);
+}
+
+/* What the tasks have open, and beside it what the kernel knows of all sockets. */
+static int list_all(struct search *search, struct hf_error *err)
+{
+	struct hf_background diag;
+	int ret, listed;
+
+	hf_background_start(&diag, list_sockets, search);
+	ret = hf_task_sockets_read(&search->dump->tree, &search->sockets, err);
+	listed = hf_background_end(&diag, ret < 0 ? NULL : err);
+	return ret < 0 ? ret : listed;
+}
+
 int hf_collect(struct hf_dump *dump, struct hf_error *err)
 {
 	struct search search = {.dump = dump};
-	int ret = hf_task_sockets_read(&dump->tree, &search.sockets, err);
+	int ret = list_all(&search, err);
 
 	search.pidfds = malloc(dump->tree.n * sizeof(*search.pidfds));
 	if (!search.pidfds && ret == 0)
 		ret = no_memory(err);
 	for (size_t i = 0; search.pidfds && i < dump->tree.n; i++)
 		search.pidfds[i] = -1;
-	if (ret == 0)
-		ret = hf_sock_diag(dump->netns, &search.diag, err);
 	if (ret == 0)
 		ret = take_sockets(&search, err);
 	if (ret == 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,7 +98,8 @@ static uint64_t outage_s(const struct hf_image *image)
 
 /*
  * The lock is gone. It takes a moment to reach many peers, in which nobody waits for us: the
- * sockets are the application's alone, and others may run.
+ * sockets are the application's alone, others may run, and whoever dumps them next meets nobody who
+ * is busy with a lock.
  */
 static void wake_peers(const struct hf_guard *guard)
 {
@@ -108,6 +110,7 @@ static void wake_peers(const struct hf_guard *guard)
 		.n = guarded->image->n_conns,
 		.paused = guarded->page->paused,
 		.opened = guarded->page->opened,
+		.rebuilt = guarded->job == HF_GUARDIAN_RESTORE,
 		.kick = guarded->kick,
 		.outage_s = outage_s(guarded->image)};
 
@@ -120,6 +123,7 @@ static void wake_peers(const struct hf_guard *guard)
 		close(guard->socks[i].fd);
 	}
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
+	prctl(PR_SET_NAME, HF_WAKER_NAME);
 	hf_wake_peers(&wake);
 }
 

@@ -14,7 +14,6 @@
 
 #define PARTS     4    /* of the wait: how soon those that still send are looked at again */
 #define SILENT_US 2000 /* for telling those that are not sending */
-#define RECENT_MS 1000 /* who has sent so lately may be sending */
 
 struct hf_prelude_peer {
 	struct hf_tcp_pulse pulse; /* when looked at last */
@@ -33,11 +32,16 @@ bool hf_prelude_needed(const struct hf_image *image)
 	return false;
 }
 
-static void go_on(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *conn)
+static void acknowledge(struct hf_prelude *prelude, const struct hf_conn *conn)
 {
 	const struct hf_segment ack = hf_kick_ack(conn);
 
 	hf_raw_send(&prelude->raw, &ack, NULL);
+}
+
+static void go_on(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *conn)
+{
+	acknowledge(prelude, conn);
 	prelude->peers[i].told = false;
 	__atomic_add_fetch(&prelude->n_reopened, 1, __ATOMIC_RELAXED);
 }
@@ -61,6 +65,8 @@ static uint64_t tell(struct hf_prelude *prelude, const struct hf_prelude_with *w
 			go_on(prelude, i, &conn);
 		return 0;
 	}
+	conn.peer_paused = true;
+	conn.rtt_us = hf_rtt_us(&rtt);
 	hf_wake_note(&with->shared[i], &conn);
 	ack = hf_prelude_ack(&conn);
 	if (hf_raw_send(&prelude->raw, &ack, NULL) < 0)
@@ -98,7 +104,7 @@ static uint64_t tell_some(struct hf_prelude *prelude, const struct hf_prelude_wi
 static uint64_t tell_all(
 	struct hf_prelude *prelude, const struct hf_prelude_with *with, uint64_t end_us)
 {
-	uint64_t wait_us = tell_some(prelude, with, RECENT_MS, end_us, 0);
+	uint64_t wait_us = tell_some(prelude, with, HF_SILENT_MS, end_us, 0);
 	uint64_t until_us = hf_now_us() + (wait_us > SILENT_US ? wait_us : SILENT_US);
 
 	return tell_some(prelude, with, UINT32_MAX, until_us < end_us ? until_us : end_us, wait_us);
@@ -172,6 +178,7 @@ void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 	prelude->peers = calloc(with->image->n_conns, sizeof(*prelude->peers));
 	if (!prelude->peers || leave_out_neighbours(prelude, with) < 0)
 		return;
+	hf_raw_open(&prelude->raw);
 	wait_us = tell_all(prelude, with, end_us);
 	if (prelude->n_told) {
 		wait_for_all(prelude, with, wait_us, end_us);
@@ -180,12 +187,22 @@ void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with)
 	prelude->took_us = hf_now_us() - start;
 }
 
-void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *conn)
+/*
+ * Who is too far away to be told, and is sending, hears at least how much has arrived: the lock has
+ * kept our kernel's acknowledgements. One of something new after the outage would make it send what
+ * is new first, and what is missing a round trip later (RFC 5682), and make it deaf to errors.
+ */
+void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, struct hf_conn *conn)
 {
-	if (!prelude->peers || !prelude->peers[i].told || !hf_kick_wanted(conn) ||
-		prelude->peers[i].acked == conn->recv.seq)
+	const struct hf_prelude_peer *peer = prelude->peers ? &prelude->peers[i] : NULL;
+
+	if (!peer || !hf_kick_wanted(conn))
 		return;
-	go_on(prelude, i, conn);
+	conn->peer_paused = peer->told && peer->acked == conn->recv.seq;
+	if (peer->told && !conn->peer_paused)
+		go_on(prelude, i, conn);
+	else if (!peer->told && !peer->is_near && hf_prelude_wanted(conn) && hf_kick_at_once(conn))
+		acknowledge(prelude, conn);
 }
 
 void hf_prelude_end(struct hf_prelude *prelude)

@@ -37,11 +37,12 @@ bool hf_prelude_needed(const struct hf_image *image);
 void hf_prelude(struct hf_prelude *prelude, const struct hf_prelude_with *with);
 
 /*
- * For a connection as it was read behind the lock. Where something has arrived since the last word,
- * more may have been on its way and lost, which is the case of hf_prelude_wanted() with a hole: its
- * window is opened again, and it is one of those that run into the lock.
+ * For a connection as it was read behind the lock: notes whether its peer pauses. Where something
+ * has arrived since the last word, more may have been on its way and lost, which is the case of
+ * hf_prelude_wanted() with a hole: its window is opened again, and it is one of those that run into
+ * the lock.
  */
-void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, const struct hf_conn *conn);
+void hf_prelude_check(struct hf_prelude *prelude, uint32_t i, struct hf_conn *conn);
 
 void hf_prelude_end(struct hf_prelude *prelude);
 

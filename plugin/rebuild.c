@@ -16,9 +16,16 @@
 
 #define SHARE 128 /* connections, at least, for a thread of its own */
 
+/* What the threads share. */
+struct work {
+	const struct hf_rebuild *rebuild;
+	bool *done; /* one a connection; true: its socket is not needed any more */
+};
+
 /* What a thread has for itself; it adds its results to the restore's in the end. */
 struct worker {
 	const struct hf_rebuild *rebuild;
+	bool *done;
 	struct hf_queues queues;
 	struct hf_raw raw;
 	struct hf_sock_options_writer options;
@@ -50,7 +57,7 @@ static int give_up(const struct worker *worker, uint32_t i, int ret, struct hf_e
 	ret = hf_tcp_abandon(rebuild->socks[i], restore->image.conns[i].reuseaddr, err);
 	if (ret < 0)
 		return ret;
-	rebuild->done[i] = true;
+	worker->done[i] = true;
 	rebuild->closed[i] = true;
 	name_closed(restore, &restore->image.conns[i]);
 	return 0;
@@ -107,7 +114,7 @@ static int rebuild_one(struct worker *worker, uint32_t i, struct hf_error *err)
 	if (ret == 1) {
 		/* Left alone, so not to be resumed. */
 		worker->n_kept += hf_tcp_row(conn->state, conn->closed)->connected;
-		rebuild->done[i] = true;
+		worker->done[i] = true;
 	}
 	return ret < 0 ? ret : 0;
 }
@@ -118,12 +125,13 @@ static bool is_plain(const struct hf_conn *conn)
 	return conn->state == HF_TCP_ESTABLISHED && !conn->urgent.present;
 }
 
-static int rebuild_some(const struct hf_rebuild *rebuild, uint32_t from, uint32_t to, bool plain,
-	struct hf_error *err)
+static int rebuild_some(
+	const struct work *work, uint32_t from, uint32_t to, bool plain, struct hf_error *err)
 {
-	struct hf_restore *restore = rebuild->restore;
-	struct worker worker = {.rebuild = rebuild,
-		.raw = HF_RAW_INIT(rebuild->netns),
+	struct hf_restore *restore = work->rebuild->restore;
+	struct worker worker = {.rebuild = work->rebuild,
+		.done = work->done,
+		.raw = HF_RAW_INIT(work->rebuild->netns),
 		.options = restore->options,
 		.tools = {&worker.raw, &worker.options, restore->config.resend}};
 	int ret = 0;
@@ -150,13 +158,13 @@ static int rebuild_plain(void *context, uint32_t from, uint32_t to, struct hf_er
 }
 
 /* Not by the threads, which have files of their own. */
-static void close_done(const struct hf_rebuild *rebuild, uint32_t n)
+static void close_done(const struct work *work, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		if (!rebuild->done[i])
+		if (!work->done[i])
 			continue;
-		hf_close_fd(&rebuild->socks[i]);
-		rebuild->socks[i] = -1;
+		hf_close_fd(&work->rebuild->socks[i]);
+		work->rebuild->socks[i] = -1;
 	}
 }
 
@@ -164,15 +172,14 @@ int hf_rebuild(const struct hf_rebuild *rebuild, struct hf_error *err)
 {
 	uint32_t n = rebuild->restore->image.n_conns;
 	hf_autofree bool *done = calloc((size_t)n + 1, sizeof(*done));
-	struct hf_rebuild shared = *rebuild;
+	struct work work = {rebuild, done};
 	int ret;
 
 	if (!done)
 		return hf_error_sys(err, -ENOMEM, "cannot restore the connections");
-	shared.done = done;
-	ret = hf_parallel(n, SHARE, rebuild_plain, &shared, err);
+	ret = hf_parallel(n, SHARE, rebuild_plain, &work, err);
 	if (ret == 0)
-		ret = rebuild_some(&shared, 0, n, false, err);
-	close_done(&shared, n);
+		ret = rebuild_some(&work, 0, n, false, err);
+	close_done(&work, n);
 	return ret;
 }

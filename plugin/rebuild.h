@@ -11,7 +11,6 @@ struct hf_rebuild {
 	int *socks;             /* one a connection; -1 afterwards: it is done with */
 	bool *closed;           /* one a connection; true: it could not be had here */
 	enum hf_resend *resend; /* one a connection */
-	bool *done;             /* hf_rebuild()'s own: its socket is not needed any more */
 };
 
 /* Returns 0, or a negative errno with a text that names the record. */

@@ -213,8 +213,8 @@ static int start_guardian(struct target *target, struct hf_error *err)
 
 static int rebuild_all(struct target *target, struct hf_error *err)
 {
-	const struct hf_rebuild rebuild = {target->restore, target->netns, target->socks,
-		target->closed, target->resend, NULL};
+	const struct hf_rebuild rebuild = {
+		target->restore, target->netns, target->socks, target->closed, target->resend};
 	uint64_t start = hf_now_us();
 	int ret = hf_rebuild(&rebuild, err);
 

@@ -57,7 +57,8 @@ static bool is_told(const struct hf_resume *target, const struct hf_conn *conn)
 
 /*
  * The peer is told at once that we are there: the guardian follows up. What it may have to tell us
- * is asked for where there is something of ours that it may have.
+ * is asked for where there is something of ours that it may have, unless that goes out again at
+ * once. It does so first: until then the kernel drops whatever comes with an acknowledgement of it.
  */
 static int resume_one(
 	const struct hf_resume *target, uint32_t i, struct hf_raw *raw, struct hf_error *err)
@@ -65,21 +66,22 @@ static int resume_one(
 	const struct hf_restore *restore = target->restore;
 	const struct hf_conn *conn = &restore->image.conns[i];
 	bool told = is_told(target, conn);
+	bool asked = !told || conn->send.len > 0 || conn->shutdown;
 	int sock = target->socks[i];
 	int ret = hf_tcp_resume(
-		sock, conn->reuseaddr, !told || conn->send.len > 0 || conn->shutdown, err);
+		sock, conn->reuseaddr, asked && target->resend[i] != HF_RESEND_HELD, err);
 
-	if (ret == 0 && told)
-		hf_wake_open(raw, conn);
 	if (ret == 0 && target->resend[i] != HF_RESEND_BY_TIMER)
 		hf_resend(sock, conn, target->resend[i], raw, restore->file);
+	if (ret == 0 && told)
+		hf_wake_open(raw, conn, restore->image.n_conns);
 	return ret;
 }
 
 /* An error here concerns one connection, and the others go on. */
 static int resume_some(void *context, uint32_t from, uint32_t to, struct hf_error *err)
 {
-	const struct hf_resume *target = context;
+	const struct hf_resume *target = *(const struct hf_resume **)context;
 	struct hf_raw raw = HF_RAW_UNMARKED(target->netns);
 	int first = 0;
 
@@ -105,8 +107,7 @@ static int resume_all(const struct hf_resume *target, struct hf_error *err)
 {
 	uint64_t start = hf_now_us();
 	const struct hf_image *image = &target->restore->image;
-	struct hf_resume shared = *target;
-	int ret = hf_parallel(image->n_conns, SHARE, resume_some, &shared, err);
+	int ret = hf_parallel(image->n_conns, SHARE, resume_some, &target, err);
 
 	hf_resend_finish(target->socks, image->conns, target->resend, image->n_conns);
 	target->page->opened = true;

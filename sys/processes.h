@@ -10,8 +10,10 @@
 
 #include "lib/error.h"
 
-/* What the guardian process of a dump or restore is called. */
+/* What the guardian process of a dump or restore is called; and later, when it only has to wake
+ * peers: the lock is gone. */
 #define HF_GUARDIAN_NAME "holdfast-guard"
+#define HF_WAKER_NAME    "holdfast-wake"
 
 struct hf_process {
 	pid_t pid; /* as seen here */

@@ -29,6 +29,14 @@ static int open_one(const struct hf_raw *raw, int domain, struct hf_error *err)
 	return hf_steal_fd(&sock);
 }
 
+void hf_raw_open(struct hf_raw *raw)
+{
+	if (raw->v4 < 0)
+		raw->v4 = open_one(raw, AF_INET, NULL);
+	if (raw->v6 < 0)
+		raw->v6 = open_one(raw, AF_INET6, NULL);
+}
+
 int hf_raw_send_packet(struct hf_raw *raw, enum hf_family family, const struct hf_endpoint *to,
 	const uint8_t *packet, size_t len, struct hf_error *err)
 {

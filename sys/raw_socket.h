@@ -24,6 +24,9 @@ struct hf_raw {
 #define HF_RAW_INIT(netns_fd)     ((struct hf_raw){(netns_fd), -1, -1, false})
 #define HF_RAW_UNMARKED(netns_fd) ((struct hf_raw){(netns_fd), -1, -1, true})
 
+/* Opens both now, as far as they can be had: before several threads send. */
+void hf_raw_open(struct hf_raw *raw);
+
 /* Sends one. A segment to a local address is delivered over the loopback device, usually before
  * this returns. */
 int hf_raw_send(struct hf_raw *raw, const struct hf_segment *segment, struct hf_error *err);

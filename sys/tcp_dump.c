@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/prelude.h"
 #include "lib/tcp_state.h"
 #include "sys/address.h"
 #include "sys/sockopt_int.h"
@@ -184,6 +185,14 @@ static int get_timestamp(int sock, struct hf_conn *conn, const struct tcp_info *
 	return hf_tcp_get_timestamp(sock, conn);
 }
 
+static void note_peer(struct hf_conn *conn, const struct tcp_info *info)
+{
+	const struct hf_rtt rtt = {info->tcpi_min_rtt, info->tcpi_rtt, info->tcpi_rcv_rtt};
+
+	conn->rtt_us = hf_rtt_us(&rtt);
+	conn->peer_silent = info->tcpi_last_data_recv > HF_SILENT_MS;
+}
+
 /* What the two ends agreed on, and their windows. */
 static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info *info)
 {
@@ -198,6 +207,7 @@ static int read_negotiated(int sock, struct hf_conn *conn, const struct tcp_info
 		return ret;
 	hf_tcp_agreed(conn, info);
 	conn->mss_clamp = (uint32_t)mss;
+	note_peer(conn, info);
 	return 0;
 }
 

@@ -132,7 +132,9 @@ static int same_conn(const struct hf_conn *a, const struct hf_conn *b)
 	       a->snd_wscale == b->snd_wscale && a->rcv_wscale == b->rcv_wscale &&
 	       a->has_sack == b->has_sack && a->has_timestamps == b->has_timestamps &&
 	       a->usec_timestamps == b->usec_timestamps && a->timestamp == b->timestamp &&
-	       same_window(&a->window, &b->window) && a->reuseaddr == b->reuseaddr &&
+	       same_window(&a->window, &b->window) && a->peer_paused == b->peer_paused &&
+	       a->peer_silent == b->peer_silent && a->rtt_us == b->rtt_us &&
+	       a->reuseaddr == b->reuseaddr &&
 	       a->inode == b->inode && same_holders(a, b);
 }
 

@@ -15,7 +15,8 @@ from harness.cases import Connect, Serve, finish
 from harness.mode import Mode
 from harness.net import Network
 
-# What the peers have sent last meets the lock. They try again after 0.2, 0.6, 1.4, 3.0, 6.2, 12.6 s.
+# What the peers have sent last meets the lock. They try again after 0.2, 0.6, 1.4, 3.0, 6.2 and
+# 12.6 s.
 CONNS = ["sink*4", "duplex*4", "echo,gap=5*4"]
 OUTAGE = 7.0
 SOON = 2500  # ms

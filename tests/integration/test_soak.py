@@ -49,7 +49,7 @@ def processes() -> int:
 def has_guardian() -> bool:
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:
-            if comm.read_text() == "holdfast-guard\n":
+            if comm.read_text().startswith("holdfast-"):
                 return True
         except OSError:
             continue  # it has ended

@@ -74,6 +74,8 @@ static void make_mapped(struct hf_conn *conn, struct hf_holder *holder)
 	conn->has_sack = false;
 	conn->has_timestamps = false;
 	conn->inode = UINT64_MAX;
+	conn->peer_paused = true;
+	conn->rtt_us = UINT32_MAX;
 }
 
 static void make_listeners(struct sample *sample)
@@ -110,6 +112,8 @@ static void make_closing(struct sample *sample)
 	fin->send.len = 9;
 	fin->unsent = 4;
 	fin->fin_unsent = true;
+	fin->peer_silent = true;
+	fin->rtt_us = 1;
 
 	*reset = bare(sample->holders[WAS_RESET], HF_TCP_CLOSE, 21);
 	reset->closed = HF_CLOSED_RESET;
@@ -238,6 +242,9 @@ void assert_same_conn(const struct hf_conn *a, const struct hf_conn *b)
 	assert_int_equal(a->window.max_window, b->window.max_window);
 	assert_int_equal(a->window.rcv_wnd, b->window.rcv_wnd);
 	assert_int_equal(a->window.rcv_wup, b->window.rcv_wup);
+	assert_int_equal(a->peer_paused, b->peer_paused);
+	assert_int_equal(a->peer_silent, b->peer_silent);
+	assert_int_equal(a->rtt_us, b->rtt_us);
 	assert_int_equal(a->reuseaddr, b->reuseaddr);
 	assert_true(a->inode == b->inode);
 	assert_same_arrays(a, b);

@@ -105,6 +105,9 @@ PART(snd_wnd, conn->window.snd_wnd |= 1)
 PART(max_window, conn->window.max_window |= 1)
 PART(rcv_wnd, conn->window.rcv_wnd |= 1)
 PART(rcv_wup, conn->window.rcv_wup |= 1)
+PART(peer_paused, conn->peer_paused = true)
+PART(peer_silent, conn->peer_silent = true)
+PART(rtt, conn->rtt_us = 1)
 PART(v6only, conn->v6only = true; conn->family = HF_FAMILY_IPV6; conn->local = unit_v6(1, 80);
 	if (conn->peer.port) conn->peer = unit_v6(2, 81))
 PART(shutdown_3, conn->shutdown = 3)
@@ -152,6 +155,9 @@ static const struct {
 	{"max_window", max_window, STREAM, "window: "},
 	{"rcv_wnd", rcv_wnd, STREAM, "window: "},
 	{"rcv_wup", rcv_wup, STREAM, "window: "},
+	{"peer_paused", peer_paused, STREAM & ~(CLOSE_WAIT | LAST_ACK | CLOSING), "peer_paused: "},
+	{"peer_silent", peer_silent, STREAM, "peer_silent or rtt_us: "},
+	{"rtt", rtt, STREAM, "peer_silent or rtt_us: "},
 	{"v6only", v6only, LISTEN, "v6only: "},
 	{"shutdown_3", shutdown_3, ALL, ""},
 	{"shutdown_4", shutdown_4, 0, "shutdown: "},

@@ -44,6 +44,30 @@ static void test_no_connections(void **state)
 	unit_bytes_clear(&bytes);
 }
 
+/* What an image did not have at first is not in it where it says nothing. */
+static void test_without_peers(void **state)
+{
+	struct unit_bytes with, without;
+	struct sample sample;
+	struct hf_image image;
+
+	(void)state;
+	make_sample(&sample);
+	write_sample(&sample, &with);
+	sample.conns[MAPPED].peer_paused = false;
+	sample.conns[MAPPED].rtt_us = 0;
+	sample.conns[FIN_QUEUED].peer_silent = false;
+	sample.conns[FIN_QUEUED].rtt_us = 0;
+	write_sample(&sample, &without);
+	/* Fields 26 to 28 have tags of two bytes. */
+	assert_int_equal(with.len - without.len, 3 + 2 + 5 + 3 + 2 + 1);
+	assert_int_equal(read_image(&without, without.len, &image, NULL), 0);
+	assert_same_as_sample(&image, &sample, &without);
+	hf_image_clear(&image);
+	unit_bytes_clear(&with);
+	unit_bytes_clear(&without);
+}
+
 /* Longer than any buffer inside: queues of some 100 kB, a record of thousands of holders. */
 static void test_large(void **state)
 {
@@ -592,6 +616,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_no_connections),
+		cmocka_unit_test(test_without_peers),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_truncated_where),

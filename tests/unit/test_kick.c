@@ -116,6 +116,57 @@ static void test_ack(void **state)
 	assert_int_equal(hf_kick_ack(&conn).seq, 900);
 }
 
+/* Of those that have paused, a share. */
+static void test_first_word(void **state)
+{
+	struct hf_conn conn = established(HF_FAMILY_IPV4, unit_v4(1, 80), unit_v4(2, 81));
+	struct hf_segment word;
+
+	(void)state;
+	conn.has_timestamps = true;
+	conn.mss_clamp = 1460;
+	conn.window.rcv_wup = conn.recv.seq;
+	conn.window.rcv_wnd = 60000;
+	word = hf_kick_first_word(&conn, 100000);
+	assert_int_equal(word.window, 60000);
+	assert_false(word.has_timestamps);
+	assert_int_equal(word.ack, conn.recv.seq);
+	conn.peer_paused = true;
+	assert_int_equal(hf_kick_first_word(&conn, 1).window, 60000);
+	assert_int_equal(hf_kick_first_word(&conn, 128).window, 16384);
+	assert_int_equal(hf_kick_first_word(&conn, 100000).window, 4096);
+	/* Two segments fit. */
+	conn.mss_clamp = 8960;
+	assert_int_equal(hf_kick_first_word(&conn, 100000).window, 17920);
+	conn.has_wscale = true;
+	conn.rcv_wscale = 14;
+	conn.window.rcv_wnd = 1 << 24;
+	assert_int_equal(hf_kick_first_word(&conn, 100000).window, 2);
+	/* What is full stays so. */
+	conn.window.rcv_wnd = 0;
+	assert_int_equal(hf_kick_first_word(&conn, 100000).window, 0);
+}
+
+/* Who comes first, and when the others are asked about. */
+static void test_order(void **state)
+{
+	struct hf_conn conn = established(HF_FAMILY_IPV4, unit_v4(1, 80), unit_v4(2, 81));
+
+	(void)state;
+	assert_true(hf_kick_at_once(&conn));
+	conn.peer_silent = true;
+	assert_false(hf_kick_at_once(&conn));
+	conn.peer_paused = true;
+	assert_false(hf_kick_at_once(&conn));
+	conn.peer_silent = false;
+	assert_false(hf_kick_at_once(&conn));
+	assert_int_equal(hf_kick_due_us(&conn), 20000);
+	conn.rtt_us = 100000;
+	assert_int_equal(hf_kick_due_us(&conn), 135000);
+	conn.rtt_us = UINT32_MAX;
+	assert_int_equal(hf_kick_due_us(&conn), 1260000);
+}
+
 /* Only of a peer that may be sending. */
 static void test_wanted(void **state)
 {
@@ -146,6 +197,8 @@ int main(void)
 		cmocka_unit_test(test_ipv4),
 		cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_ack),
+		cmocka_unit_test(test_first_word),
+		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_wanted),
 	};
 

@@ -128,6 +128,9 @@ static void test_wait(void **state)
 	assert_int_equal(wait_us(UINT32_MAX, 4000, 8000), 5100);
 	assert_int_equal(wait_us(0, 4000, 0), 5100);
 	assert_int_equal(hf_prelude_wait_us(&(struct hf_rtt){40, 0, 0}, 0), 0);
+	assert_int_equal(hf_rtt_us(&(struct hf_rtt){40, 50, 60}), 40);
+	assert_int_equal(hf_rtt_us(&(struct hf_rtt){UINT32_MAX, 0, 60}), 60);
+	assert_int_equal(hf_rtt_us(&(struct hf_rtt){UINT32_MAX, 0, 0}), 0);
 	/* Within the limit, but for the margin; and not. */
 	assert_int_equal(wait_us(50000, 0, 0), 50000);
 	assert_int_equal(wait_us(50001, 0, 0), 0);

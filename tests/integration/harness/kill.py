@@ -31,6 +31,7 @@ from .peer import Peer
 from .programs import program
 
 GUARDIAN = "holdfast-guard"
+WAKER = "holdfast-wake"  # what it becomes when the lock is gone
 # Every kind of stream, each connection held by a child of the server as well; limited, so that
 # there is time for a checkpoint beside them. The last has more to send than its peer takes.
 CONNS = [
@@ -366,7 +367,7 @@ class Rig:
 
     def _clean(self) -> None:
         """What a kill left; guardians first."""
-        for name in (GUARDIAN, "hf-kill", "criu"):
+        for name in (GUARDIAN, WAKER, "hf-kill", "criu"):
             proc.kill(_processes(name))
         proc.kill(pid for (pid, _), name in self._leftovers.found().items() if name != "hf-peer")
         for family, name in nft_tables(HOST):
@@ -448,7 +449,8 @@ class Rig:
         A CRIU that hangs is ended as anybody would do it, with the guardian there.
         """
         left = []
-        for name in ("criu", GUARDIAN) if isinstance(self.server, OciServer) else (GUARDIAN,):
+        runtime = isinstance(self.server, OciServer)
+        for name in (*(["criu"] if runtime else []), GUARDIAN, WAKER):
             try:
                 proc.wait_for(lambda name=name: not _processes(name), f"end of {name}", SETTLE)
             except TimeoutError:
