@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import resource
+import signal
 import statistics
 import threading
 import time
@@ -29,8 +30,8 @@ from .results import Wrong, said
 
 BATCH = 10_000  # connections of one peer process, which has a port of its own to connect to
 SPARE = 1500  # descriptors that CRIU and a server need beside those of connections
-PATIENCE = 60.0
-TIMEOUT = 600.0
+PATIENCE = 200.0
+TIMEOUT = 900.0
 IDLE = 1.2  # s without a byte, before a dump: what is idle for a second is not busy
 
 
@@ -59,6 +60,7 @@ class Case:
     connections: int
     family: str = "IPv4"
     repeats: int = 1
+    processes: int = 0  # of the server; 0: as many as it needs
 
 
 class Peak(threading.Thread):
@@ -166,13 +168,25 @@ class Crowd(Network):
 
 def _server(net: Crowd, work: Path, case: Case) -> CriuServer:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    processes = -(-case.connections * 2 // limit)  # they do not share evenly
+    needed = -(-case.connections * 2 // limit)  # they do not share evenly
+    processes = case.processes or needed
     args = [f"--processes={processes}"] if processes > 1 else []
     return CriuServer(net, work, MODES[case.by](), WHERE[case.where], args)
 
 
+@contextlib.contextmanager
+def _still(peers: Sequence[Peer]) -> Iterator[None]:
+    """They look at each of their connections every few ms, which is not to be measured."""
+    for peer in peers:
+        peer.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for peer in peers:
+            peer.process.send_signal(signal.SIGCONT)
+
+
 def _round(server: CriuServer, rounds: Rounds) -> None:
-    time.sleep(IDLE)
     with Peak() as dumping:
         dump = server.checkpoint(timeout=TIMEOUT).check()
     with Peak() as restoring:
@@ -192,7 +206,9 @@ def measure(work: Path, case: Case) -> dict[str, Any]:
                 time.sleep(0.3)
                 # Where they are lost, each round needs new ones.
                 for _ in range(case.repeats if keeps else 1):
-                    _round(server, rounds)
+                    time.sleep(IDLE)
+                    with _still(peers):
+                        _round(server, rounds)
                     done += 1
                 if keeps:
                     reports = [peer.finish() for peer in peers]

@@ -11,7 +11,8 @@ from harness.pages import table
 
 from . import pictures
 from .targets import (
-    FACTOR, MAX_MS, ROUND_TRIPS_MS, Found, judge, missed_max, missed_median, per_connection,
+    FACTOR, GROWTH, IDLE_BYTES, MAX_MS, ROUND_TRIPS_MS, Found, grown, judge, memory, missed_max,
+    missed_median, per_connection,
 )
 
 PAGE = "benchmarks.md"
@@ -85,6 +86,18 @@ What the plugin itself does, by its own clock, beside the floor: the system call
 without (`tests/programs/hf-floor.c`), for as many connections on this machine, in the same run.
 Microseconds a connection; the dump has the lock in it, the restore the lock and the resuming.
 Stands still: how long the tasks do so because of holdfast, in all, in milliseconds.
+"""
+
+EMULATED = """### More connections than this machine allows
+**Measured in an emulated machine**, `contrib/testvm`, which allows {limit} descriptors
+({cpu}, {cpus} CPUs, {memory:g} GiB; Linux {kernel}; {date}). Its times are worth nothing but
+beside each other. What the plugin takes for a connection, by its own clock, is in microseconds, and
+in brackets as a multiple of what it takes with {few}. Memory is what it needs for one beyond
+CRIU's own, the image is that of all parts. Every connection is checked after its restore.
+
+For each descriptor in an epoll instance CRIU asks the kernel whether it is there (`kcmp`), and the
+kernel goes through the instance to find it. With all connections in one process, and so in one
+instance, that grows by their square, and is most of the dump, with and without holdfast.
 """
 
 QUEUES = """## Queues
@@ -259,6 +272,35 @@ def _plugin(found: Row) -> list[str]:
     return [PLUGIN, *table(words, cells), ""] if cells else []
 
 
+def _times(us: float, ratio: float) -> str:
+    return f"{us:.0f} ({_bold(f'{ratio:.2f}', ratio > GROWTH)})"
+
+
+def _emulated(found: Row) -> list[str]:
+    rows = found.get("emulated", [])
+    cells = []
+    for row in rows:
+        each, more = grown(row, rows), memory(row, rows)
+        lost = f"{row['lost']}" if row["by"] == "holdfast" else "all"
+        cells.append([
+            f"{row['connections']}", f"{row['processes']}", BY[row["by"]],
+            _times(each.dump_us, each.dump) if each else "-",
+            _times(each.restore_us, each.restore) if each else "-",
+            "-" if more is None else _bold(f"{more:.0f}", more >= IDLE_BYTES),
+            f"{row['image_bytes'] / row['connections']:.0f}", f"{row['image_files']}", lost,
+            f"{row['dump_s']:.0f} + {row['restore_s']:.0f}",
+        ])
+    if not cells:
+        return []
+    m = found["emulator"]
+    few = min(row["connections"] for row in rows)
+    words = ["connections", "processes", "by", "dump", "restore", "memory, bytes each",
+             "image, bytes each", "files", "lost", "criu: dump + restore, s"]
+    about = EMULATED.format(cpu=m["cpu"], cpus=m["cpus"], memory=m["memory_gib"], few=few,
+                            kernel=m["kernel"], limit=m["descriptors"], date=m["date"])
+    return [about, *table(words, cells), ""]
+
+
 def _queues(found: Row) -> list[str]:
     rows = found["queues"]
     cells = []
@@ -303,7 +345,8 @@ def _throughput(found: Row) -> list[str]:
 
 def text(found: Row) -> str:
     parts = [INTRO, *_machine(found), *_targets(found), *_stall(found), *_tricks(found)]
-    parts += [*_cost(found), *_plugin(found), *_queues(found), *_throughput(found)]
+    parts += [*_cost(found), *_plugin(found), *_emulated(found), *_queues(found)]
+    parts += _throughput(found)
     parts.append("This page and its pictures are made of [bench.json](bench.json).")
     return "\n".join([*parts, ""])
 

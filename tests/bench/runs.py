@@ -30,6 +30,15 @@ SHM = "/dev/shm"
 Row = dict[str, Any]
 
 
+# Where a machine allows it (contrib/testvm does): a server process for each 10,000 connections, and
+# one alone with all of them.
+MANY = tuple(
+    Case(by, "container", connections, repeats=repeats, processes=processes)
+    for connections, processes, repeats in ((10_000, 1, 3), (50_000, 5, 1), (50_000, 1, 1))
+    for by in ("holdfast", "tcp-close")
+)
+
+
 @dataclass(frozen=True)
 class Plan:
     outages: tuple[float, ...]
@@ -49,6 +58,7 @@ class Plan:
     by: tuple[str, ...] = tuple(cost.MODES)
     warm: float = stall.WARM
     settle: float = throughput.SETTLE
+    emulated: tuple[Case, ...] = MANY
 
     def cases(self) -> Iterator[Case]:
         for connections in (*self.few, *self.many):
@@ -138,10 +148,19 @@ class Run:
                          throughput.measure(self._directory(), options, rtt, self.plan.seconds,
                                             self.plan.settle))
 
+    def emulated(self) -> None:
+        if cost.most_connections() < max(case.connections for case in self.plan.emulated):
+            raise Wrong("too few descriptors: run contrib/quickstart bench --only emulated")
+        for case in self.plan.emulated:
+            what = f"{case.by}, {case.connections} connections, {case.processes} processes"
+            self._do("emulated", what, lambda: cost.measure(self._directory(), case)
+                     | {"processes": case.processes})
+
 
 SECTIONS = ("stall", "tricks", "cost", "queues", "throughput")
+EMULATED = "emulated"  # on a machine of its own, when asked for
 # What each of them writes.
-WRITES = {name: [name] for name in SECTIONS} | {"cost": ["cost", "floor"]}
+WRITES = {name: [name] for name in (*SECTIONS, EMULATED)} | {"cost": ["cost", "floor"]}
 
 
 def floor(connections: int) -> Row:
@@ -165,13 +184,17 @@ def floor(connections: int) -> Row:
 def measure(
     plan: Plan, out: Path, sections: Sequence[str] = SECTIONS, name: str = "full"
 ) -> dict[str, Any]:
-    """All of it, written to a directory; sections that are there and not asked for stay."""
+    """All of it, written to a directory; sections that are there and not asked for stay, and what
+    another machine measured in any case."""
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"schema": 1}
-    if set(sections) != set(SECTIONS) and (out / JSON).exists():
-        found = json.loads((out / JSON).read_text())
-    found |= {"run": name, "machine": machine.describe()}
-    for section in SECTIONS:
+    before = json.loads((out / JSON).read_text()) if (out / JSON).exists() else {}
+    kept = ("emulator", EMULATED) if set(sections) == set(SECTIONS) else before
+    found: dict[str, Any] = {"schema": 1} | {key: before[key] for key in kept if key in before}
+    if EMULATED in sections:
+        found["emulator"] = machine.describe()
+    if EMULATED not in sections or "machine" not in found:
+        found |= {"run": name, "machine": machine.describe()}
+    for section in WRITES:
         for written in WRITES[section]:
             found[written] = [] if section in sections else found.get(written, [])
     start = time.monotonic()
@@ -179,7 +202,8 @@ def measure(
         run = Run(plan, Path(directory), out, found)
         for section in sections:
             getattr(run, section)()
-    found["seconds"] = round(time.monotonic() - start)
+    if EMULATED not in sections:
+        found["seconds"] = round(time.monotonic() - start)
     (out / JSON).write_text(json.dumps(found, indent=1) + "\n")
     page.write(found, out)
     return found
@@ -190,11 +214,14 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         prog="bench", description="holdfast beside stock CRIU: latency and cost"
     )
     parser.add_argument("--quick", action="store_true", help="less of everything, in 5 minutes")
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS,
+    parser.add_argument("--only", nargs="+", choices=(*SECTIONS, EMULATED), default=SECTIONS,
                         help="these; the others stay as they are in bench.json")
     parser.add_argument("--out", type=Path, help="where bench.json and the page go")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page anew")
-    return parser.parse_args(args)
+    options = parser.parse_args(args)
+    if EMULATED in options.only and len(options.only) > 1:
+        parser.error("emulated goes alone: it is measured on another machine")
+    return options
 
 
 def main(args: Sequence[str] | None = None) -> int:

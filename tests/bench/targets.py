@@ -58,6 +58,16 @@ class Each:
         return self.connections >= FACTOR_FROM
 
 
+@dataclass(frozen=True)
+class Grown:
+    """What a connection takes, us, and times what it takes where there are fewest."""
+
+    dump_us: float
+    restore_us: float
+    dump: float
+    restore: float
+
+
 def missed_median(row: Row) -> bool:
     return bool(row["median_ms"] > row["rtt_ms"] + ROUND_TRIPS_MS)
 
@@ -66,18 +76,42 @@ def missed_max(row: Row) -> bool:
     return bool(row["max_ms"] > MAX_MS)
 
 
+def _restoring(cost: Row) -> float:
+    says: dict[str, float] = cost["restore_says_us"]
+    return says.get("in all", sum(says.get(name, 0) for name in ("lock", "restore", "resume")))
+
+
 def per_connection(cost: Row, floors: Sequence[Row]) -> Each | None:
     floor = next((f for f in floors if f["connections"] == cost["connections"]), None)
     dump, restore = cost["dump_says_us"], cost["restore_says_us"]
     if cost["by"] != "holdfast" or not floor or "in all" not in dump or not restore:
         return None
     n = cost["connections"]
-    parts = sum(restore.get(name, 0) for name in ("lock", "restore", "resume"))
-    restoring = restore.get("in all", parts)
+    restoring = _restoring(cost)
     return Each(
         n, dump["in all"] / n, restoring / n, floor["dump_us"], floor["restore_us"],
         dump["in all"] / 1000, restoring / 1000,
     )
+
+
+def grown(cost: Row, rows: Sequence[Row]) -> Grown | None:
+    """Among rows of one machine."""
+    if cost["by"] != "holdfast" or not cost["dump_says_us"]:
+        return None
+    few = min((r for r in rows if r["by"] == "holdfast"), key=lambda r: r["connections"])
+    dumps = [r["dump_says_us"]["in all"] / r["connections"] for r in (cost, few)]
+    restores = [_restoring(r) / r["connections"] for r in (cost, few)]
+    return Grown(dumps[0], restores[0], dumps[0] / dumps[1], restores[0] / restores[1])
+
+
+def memory(cost: Row, rows: Sequence[Row]) -> float | None:
+    """Bytes for a connection, beyond what CRIU takes that loses them."""
+    keys = ("where", "family", "connections", "processes")
+    for other in rows if cost["by"] == "holdfast" else ():
+        if other["by"] == "tcp-close" and all(cost.get(k) == other.get(k) for k in keys):
+            more = max(cost[k] - other[k] for k in ("dump_peak_kb", "restore_peak_kb"))
+            return float(more * 1024 / cost["connections"])
+    return None
 
 
 def _verdict(met: bool) -> Found:
@@ -121,17 +155,27 @@ def _calls(found: Row) -> list[Target]:
     return out
 
 
+def _growth(found: Row) -> list[Target]:
+    rows = found.get("emulated", [])
+    few, most = (pick((row["connections"] for row in rows), default=0) for pick in (min, max))
+    all_of_them = [grown(row, rows) for row in rows if row["connections"] > few]
+    times = [max(each.dump, each.restore) for each in all_of_them if each]
+    if not times:
+        return []
+    return [Target(f"cost of a connection, {most} beside {few}, emulated",
+                   f"{GROWTH:g} times at most", f"{max(times):.2f} times",
+                   _verdict(max(times) <= GROWTH))]
+
+
 def _memory(found: Row) -> Target:
     what, wanted = "memory for an idle connection", f"less than {IDLE_BYTES} bytes"
-    alone = {r["connections"]: r for r in _of(found, "tcp-close")}
-    most = max((r for r in _of(found, "holdfast") if r["connections"] in alone),
-               key=lambda r: r["connections"], default=None)
-    if not most or most["connections"] < MANY:
+    rows = found.get("emulated") or _of(found, "holdfast") + _of(found, "tcp-close")
+    ours = [(row["connections"], memory(row, rows)) for row in rows if row["by"] == "holdfast"]
+    known = [(n, each) for n, each in ours if each is not None]
+    n, each = max(known, default=(0, 0.0))
+    if n < MANY:
         return Target(what, wanted, "", Found.UNKNOWN)
-    other = alone[most["connections"]]
-    each = max(most[k] - other[k] for k in ("dump_peak_kb", "restore_peak_kb"))
-    each = each * 1024 / most["connections"]
-    return Target(what, wanted, f"{each:.0f} bytes, {most['connections']} connections",
+    return Target(what, wanted, f"{each:.0f} bytes, {n} connections",
                   _verdict(each < IDLE_BYTES))
 
 
@@ -151,4 +195,4 @@ def _queues(found: Row) -> list[Target]:
 
 
 def judge(found: Row) -> list[Target]:
-    return [*_stalls(found), *_calls(found), _memory(found), *_queues(found)]
+    return [*_stalls(found), *_calls(found), *_growth(found), _memory(found), *_queues(found)]

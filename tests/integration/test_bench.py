@@ -57,7 +57,13 @@ def test_slow_cable(net: Network, serve: Serve, ms: float) -> None:
 
 def test_tiny(leftovers: object, tmp_path: Path) -> None:
     """All parts, as small as they can be: bench.json and the page come out whole."""
+    elsewhere = {
+        "emulated": [many("holdfast", 1000, 10, 9), many("holdfast", 2000, 20, 9)],
+        "emulator": runs.machine.describe(),
+    }
+    (tmp_path / runs.JSON).write_text(json.dumps({"queues": [], **elsewhere}))
     found = runs.measure(TINY, tmp_path, name="tiny")
+    assert {key: found[key] for key in elsewhere} == elsewhere
     assert json.loads((tmp_path / runs.JSON).read_text()) == found
     assert [row["mode"] for row in found["stall"]] == ["holdfast", "stock"]
     for row in found["stall"]:
@@ -78,6 +84,7 @@ def test_tiny(leftovers: object, tmp_path: Path) -> None:
     text = (tmp_path / page.PAGE).read_text()
     assert text == page.text(found)
     assert "This is a tiny run" in text
+    assert "| 2000 | 1 | holdfast | 20 (**2.00**) |" in text
     pictures = re.findall(r"\]\((.*\.svg)\)", text)
     assert len(pictures) == 3
     for name in pictures:
@@ -177,6 +184,45 @@ def test_queue_targets(tmpfs: int, disk: int, wanted: Found) -> None:
     found = {"stall": [], "cost": [], "floor": [], "queues": rows}
     judged = {target.what: target.found for target in targets.judge(found)}
     assert (judged["queues, dump"], judged["queues, restore"]) == (wanted, Found.MET)
+
+
+def many(by: str, connections: int, us: float, kb: int) -> dict[str, Any]:
+    says = [{"in all": us * connections}, {"restore": us * connections}] if us else [{}, {}]
+    return {
+        "by": by, "where": "container", "family": "IPv4", "connections": connections,
+        "processes": 1, "rounds": 1, "lost": 0, "image_bytes": 1, "image_files": 1,
+        "dump_s": 1.0, "restore_s": 1.0, "dump_peak_kb": kb, "restore_peak_kb": 0,
+        "dump_says_us": says[0], "restore_says_us": says[1],
+    }
+
+
+@pytest.mark.parametrize(
+    ("us", "kb", "wanted"),
+    [
+        (12.5, 1999, [Found.MET, Found.MET]),
+        (12.6, 1999, [Found.MISSED, Found.MET]),
+        (12.5, 2000, [Found.MET, Found.MISSED]),
+    ],
+)
+def test_many_targets(us: float, kb: int, wanted: list[Found]) -> None:
+    """What the emulated machine found: for growth beside what was found here, for memory alone."""
+    found = one_stall(20, 30, 250)
+    found["emulated"] = [
+        many("holdfast", 1000, 10, 9000), many("tcp-close", 1000, 0, 0),
+        many("holdfast", 2000, us, 1000 + kb), many("tcp-close", 2000, 0, 1000),
+    ]
+    judged = {target.what: target.found for target in targets.judge(found)}
+    assert judged["cost of a connection, 2000 beside 1000, emulated"] == wanted[0]
+    assert judged["memory for an idle connection"] == wanted[1]
+
+
+def test_emulated_only_where_it_can_be(tmp_path: Path) -> None:
+    """It goes alone, and where there may be as many descriptors."""
+    with pytest.raises(SystemExit):
+        runs.parse(["--only", "cost", "emulated"])
+    much = replace(TINY, emulated=(runs.Case("holdfast", "container", 1 << 30),))
+    with pytest.raises(Wrong, match="emulated"):
+        runs.measure(much, tmp_path, ["emulated"])
 
 
 def test_only_known_keys(tmp_path: Path) -> None:
