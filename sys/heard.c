@@ -11,8 +11,7 @@
 #include <sys/socket.h>
 
 #include "sys/netlink.h"
-
-#define REQUEST_SIZE NLMSG_SPACE(sizeof(struct inet_diag_req_v2))
+#include "sys/sock_diag.h"
 
 struct answers {
 	const struct hf_conn *const *conns;
@@ -29,22 +28,12 @@ int hf_heard_open(int netns, struct hf_error *err)
 /* The number of a message is the place of its connection, and one. */
 static void put_request(uint8_t *at, const struct hf_conn *conn, uint32_t number)
 {
-	struct nlmsghdr *header = mnl_nlmsg_put_header(at);
-	struct inet_diag_req_v2 *request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
+	struct nlmsghdr *header = hf_diag_put_request(at, conn->family, &conn->local, &conn->peer);
+	struct inet_diag_req_v2 *request = mnl_nlmsg_get_payload(header);
 
 	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	header->nlmsg_flags = NLM_F_REQUEST;
 	header->nlmsg_seq = number;
-	request->sdiag_family = conn->family == HF_FAMILY_IPV4 ? AF_INET : AF_INET6;
-	request->sdiag_protocol = IPPROTO_TCP;
 	request->idiag_ext = 1 << (INET_DIAG_INFO - 1);
-	request->idiag_states = ~0u;
-	request->id.idiag_sport = htons(conn->local.port);
-	request->id.idiag_dport = htons(conn->peer.port);
-	memcpy(request->id.idiag_src, conn->local.ip, sizeof(conn->local.ip));
-	memcpy(request->id.idiag_dst, conn->peer.ip, sizeof(conn->peer.ip));
-	request->id.idiag_if = conn->local.scope_id;
-	request->id.idiag_cookie[0] = request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 }
 
 /* A rebuilt socket counts from 0. */
@@ -78,17 +67,18 @@ static void take(const struct nlmsghdr *header, void *context)
 void hf_heard(int sock, const struct hf_conn *const *conns, uint32_t n, uint32_t within_ms,
 	bool heard[HF_HEARD_MAX])
 {
-	uint8_t buf[HF_HEARD_MAX * REQUEST_SIZE] __attribute__((aligned(4))) = {0};
+	uint8_t buf[HF_HEARD_MAX * HF_DIAG_REQUEST_SIZE] __attribute__((aligned(4))) = {0};
 	struct answers answers = {conns, n < HF_HEARD_MAX ? n : HF_HEARD_MAX, within_ms, heard};
 	struct hf_batch batch = {.data = buf, .first_seq = 1, .last_seq = answers.n};
 
 	memset(heard, 0, HF_HEARD_MAX * sizeof(*heard));
 	for (uint32_t i = 0; i < answers.n; i++)
-		put_request(buf + i * REQUEST_SIZE, conns[i], i + 1);
+		put_request(buf + i * HF_DIAG_REQUEST_SIZE, conns[i], i + 1);
 	if (answers.n == 0)
 		return;
 	/* One acknowledgement, at the end, is enough. */
-	((struct nlmsghdr *)(buf + (answers.n - 1) * REQUEST_SIZE))->nlmsg_flags |= NLM_F_ACK;
-	batch.len = answers.n * REQUEST_SIZE;
+	((struct nlmsghdr *)(buf + (answers.n - 1) * HF_DIAG_REQUEST_SIZE))->nlmsg_flags |=
+		NLM_F_ACK;
+	batch.len = answers.n * HF_DIAG_REQUEST_SIZE;
 	hf_netlink_each(sock, &batch, take, &answers);
 }

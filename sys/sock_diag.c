@@ -126,27 +126,36 @@ const struct hf_diag_socket *hf_diag_find(const struct hf_diag *diag, uint64_t i
 	return diag->n ? bsearch(&key, diag->sockets, diag->n, sizeof(key), by_inode) : NULL;
 }
 
+struct nlmsghdr *hf_diag_put_request(uint8_t at[HF_DIAG_REQUEST_SIZE], enum hf_family family,
+	const struct hf_endpoint *local, const struct hf_endpoint *peer)
+{
+	struct nlmsghdr *header = mnl_nlmsg_put_header(at);
+	struct inet_diag_req_v2 *request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
+
+	header->nlmsg_flags = NLM_F_REQUEST;
+	request->sdiag_family = family == HF_FAMILY_IPV4 ? AF_INET : AF_INET6;
+	request->sdiag_protocol = IPPROTO_TCP;
+	request->idiag_states = ~0u;
+	request->id.idiag_sport = htons(local->port);
+	request->id.idiag_dport = htons(peer->port);
+	memcpy(request->id.idiag_src, local->ip, sizeof(local->ip));
+	memcpy(request->id.idiag_dst, peer->ip, sizeof(peer->ip));
+	request->id.idiag_if = local->scope_id;
+	request->id.idiag_cookie[0] = request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	return header;
+}
+
 int hf_sock_destroy(int netns, const struct hf_diag_socket *sock)
 {
-	char buf[NLMSG_SPACE(sizeof(struct inet_diag_req_v2))] __attribute__((aligned(4))) = {0};
-	struct nlmsghdr *header = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
-	struct hf_batch batch = {.data = (uint8_t *)buf, .first_seq = 1, .last_seq = 1};
+	uint8_t buf[HF_DIAG_REQUEST_SIZE] __attribute__((aligned(4))) = {0};
+	struct nlmsghdr *header = hf_diag_put_request(buf, sock->family, &sock->local, &sock->peer);
+	struct hf_batch batch = {
+		.data = buf, .len = header->nlmsg_len, .first_seq = 1, .last_seq = 1};
 	hf_autoclose int netlink = hf_netlink_open(netns, NETLINK_SOCK_DIAG, NULL);
 
 	header->nlmsg_type = SOCK_DESTROY;
-	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	header->nlmsg_flags |= NLM_F_ACK;
 	header->nlmsg_seq = 1;
-	request->sdiag_family = sock->family == HF_FAMILY_IPV4 ? AF_INET : AF_INET6;
-	request->sdiag_protocol = IPPROTO_TCP;
-	request->idiag_states = ~0u;
-	request->id.idiag_sport = htons(sock->local.port);
-	request->id.idiag_dport = htons(sock->peer.port);
-	memcpy(request->id.idiag_src, sock->local.ip, sizeof(sock->local.ip));
-	memcpy(request->id.idiag_dst, sock->peer.ip, sizeof(sock->peer.ip));
-	request->id.idiag_if = sock->local.scope_id;
-	request->id.idiag_cookie[0] = request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
-	batch.len = header->nlmsg_len;
 	return netlink < 0 ? netlink : hf_netlink_batch(netlink, &batch);
 }
 

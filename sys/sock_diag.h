@@ -3,6 +3,8 @@
 #define HF_SYS_SOCK_DIAG_H
 
 /* The TCP sockets of a network namespace, sock_diag(7). */
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +36,14 @@ int hf_sock_diag(int netns, struct hf_diag *diag, struct hf_error *err);
 
 /* The socket with this inode, or NULL. */
 const struct hf_diag_socket *hf_diag_find(const struct hf_diag *diag, uint64_t inode);
+
+/*
+ * Puts a request about one connection, zeroed before, which is NLM_F_REQUEST and has neither type
+ * nor number yet; its payload is a struct inet_diag_req_v2 without extensions.
+ */
+#define HF_DIAG_REQUEST_SIZE NLMSG_SPACE(sizeof(struct inet_diag_req_v2))
+struct nlmsghdr *hf_diag_put_request(uint8_t at[HF_DIAG_REQUEST_SIZE], enum hf_family family,
+	const struct hf_endpoint *local, const struct hf_endpoint *peer);
 
 /*
  * SOCK_DESTROY: ends the connection, with an RST, which only a lock keeps from the peer. For what
