@@ -43,13 +43,13 @@ which one is wrong or a connection is lost makes no page. A figure in **bold** m
 """
 
 STALL = """## How long peers stand still
-A container with {connections} connections of each kind to each of its peers is dumped, and after a
-pause, the outage, restored. A stall begins when the lock is gone and the restored program runs
-again (the later of the two), and ends when the first new byte is read at the receiving end, one
-that was not in the restored queue; where both directions are busy, at the slower of the two. Of a
-request and its answer, one is on its way: the one that arrives first ends the stall. Idle
-connections: the first exchange, which the peer begins as soon as the lock is gone, or the first
-bytes of a container that begins to send when it runs again.
+A container with {connections} connections of one kind to each of its {peers} peers is dumped, and
+after a pause, the outage, restored; one kind after the other. A stall begins when the lock is gone
+and the restored program runs again (the later of the two), and ends when the first new byte is read
+at the receiving end, one that was not in the restored queue; where both directions are busy, at the
+slower of the two. Of a request and its answer, one is on its way: the one that arrives first ends
+the stall. Idle connections: the first exchange, which the peer begins as soon as the lock is gone,
+or the first bytes of a container that begins to send when it runs again.
 
 Busy connections send a thousand bytes every 50 ms each way; requests follow the answer to the last
 one. Round trips are those of a cable, and of a forwarding program that holds every packet for half
@@ -58,6 +58,12 @@ of the time. Stock has its nftables lock.
 ![stalls, by the length of the outage](benchmarks-stall.svg)
 
 Milliseconds, median / longest. Target: a round trip and {extra:g} ms, and {most:g} ms.
+"""
+
+CROWD = """### All at once
+The same with all kinds in one checkpoint, {connections} connections. With and without holdfast,
+{cpus} processors cannot do at a time what the program, its peers and the forwarding programs have
+to do then.
 """
 
 TRICKS = """## What each way of resuming quickly is worth
@@ -84,8 +90,10 @@ looked at every 10 ms):
 PLUGIN = """### Per connection
 What the plugin itself does, by its own clock, beside the floor: the system calls that nobody can do
 without (`tests/programs/hf-floor.c`), for as many connections on this machine, in the same run.
-Microseconds a connection; the dump has the lock in it, the restore the lock and the resuming.
-Stands still: how long the tasks do so because of holdfast, in all, in milliseconds.
+Microseconds a connection; the dump has the lock in it, the restore the lock and the resuming. The
+floor is that of IPv4 and of one processor, and reads no options; options: what it takes one
+processor to read all those that holdfast carries, which is not in the floor. Stands still: how long
+the tasks do so because of holdfast, in all, in milliseconds.
 """
 
 EMULATED = """### More connections than this machine allows
@@ -166,30 +174,41 @@ def _cell(rows: Sequence[Row], mode: str, rtt: float, kind: str) -> Row | None:
     return None
 
 
-def _stall(found: Row) -> list[str]:
-    rows = found["stall"]
-    if not rows:
-        return []
+def _stall_tables(rows: Sequence[Row], targets: bool) -> list[str]:
     outages = sorted({row["outage_s"] for row in rows})
-    rtts = sorted({stall["rtt_ms"] for row in rows for stall in row["stalls"]})
-    connections = rows[0]["stalls"][0]["n"]
-    out = [STALL.format(connections=connections, extra=ROUND_TRIPS_MS, most=MAX_MS)]
-    for rtt in rtts:
+    out = []
+    for rtt in sorted({stall["rtt_ms"] for row in rows for stall in row["stalls"]}):
         cells = []
         for outage in outages:
             at = [row for row in rows if row["outage_s"] == outage]
             for kind, words in KINDS.items():
                 cells.append([
                     f"{outage:g} s", words,
-                    _pair(_cell(at, "holdfast", rtt, kind), True),
+                    _pair(_cell(at, "holdfast", rtt, kind), targets),
                     _pair(_cell(at, "stock", rtt, kind), False),
                 ])
-        out += [f"### Round trip {rtt:g} ms", ""]
+        out += [f"{'###' if targets else '####'} Round trip {rtt:g} ms", ""]
         out += [*table(["outage", "", "holdfast", "stock"], cells), ""]
-    runs = [[f"{r['outage_s']:g} s", r["mode"], _s(r["dump_s"]), _s(r["restore_s"]),
-             _ms(r["runs_ms"])] for r in rows]
-    words = ["outage", "by", "dump s", "restore s", "the program runs after the unlock, ms"]
-    return [*out, "These dumps and restores:", "", *table(words, runs), ""]
+    return out
+
+
+def _stall(found: Row) -> list[str]:
+    rows, crowd = found["stall"], found["crowd"]
+    if not rows:
+        return []
+    peers = len({stall["rtt_ms"] for stall in rows[0]["stalls"]})
+    connections = rows[0]["stalls"][0]["n"]
+    out = [STALL.format(connections=connections, peers=peers, extra=ROUND_TRIPS_MS, most=MAX_MS)]
+    out += _stall_tables(rows, True)
+    if crowd:
+        cpus = found["machine"]["cpus"]
+        out += [CROWD.format(connections=crowd[0]["connections"], cpus=cpus)]
+        out += _stall_tables(crowd, False)
+    runs = [[f"{r['outage_s']:g} s", r["mode"], f"{r['connections']}", _s(r["dump_s"]),
+             _s(r["restore_s"]), _ms(r["runs_ms"])] for r in rows + crowd]
+    words = ["outage", "by", "connections", "dump s", "restore s",
+             "the program runs after the unlock, ms"]
+    return [*out, "These dumps and restores, medians of the kinds:", "", *table(words, runs), ""]
 
 
 def _tricks(found: Row) -> list[str]:
@@ -261,14 +280,14 @@ def _plugin(found: Row) -> list[str]:
             continue
         cells.append([
             f"{cost['connections']}", cost["family"], cost["where"],
-            f"{each.dump_us:.1f}", f"{each.floor_dump_us:.1f}",
+            f"{each.dump_us:.1f}", f"{each.floor_dump_us:.1f}", f"{each.options_us:.1f}",
             _bold(f"{each.dump_ratio:.2f}", each.judged and each.dump_ratio > FACTOR),
             f"{each.restore_us:.1f}", f"{each.floor_restore_us:.1f}",
             _bold(f"{each.restore_ratio:.2f}", each.judged and each.restore_ratio > FACTOR),
             f"{each.freeze_dump_ms:.1f}", f"{each.freeze_restore_ms:.1f}",
         ])
-    words = ["connections", "", "where", "dump", "floor", "ratio", "restore", "floor", "ratio",
-             "stands still at dump", "at restore"]
+    words = ["connections", "", "where", "dump", "floor", "options", "ratio to the floor",
+             "restore", "floor", "ratio", "stands still at dump", "at restore"]
     return [PLUGIN, *table(words, cells), ""] if cells else []
 
 

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from harness import mode
+from harness.mode import Mode
 from harness.programs import TOP, builddir, program
 
 from . import cost, machine, page, queues, stall, throughput, tricks
 from .cost import Case
 from .far import FAR, NEAR, RTTS
 from .results import Wrong
+from .stall import Outage
 
 JSON = "bench.json"
 GIB = 1 << 30
@@ -42,6 +44,7 @@ MANY = tuple(
 @dataclass(frozen=True)
 class Plan:
     outages: tuple[float, ...]
+    crowds: tuple[float, ...]  # outages, with all kinds of connections in one checkpoint
     connections: int  # of each kind at each peer
     trick_outages: tuple[float, ...]
     trick_connections: int
@@ -77,9 +80,12 @@ class Plan:
 
 
 FULL = Plan(
-    (1, 3, 10, 30, 60), 100, (3, 10), 50, (1, 100, 1000), (10_000,), (50_000,), 3, GIB, 3, 30
+    (1, 3, 10, 30, 60), (1, 10), 100, (3, 10), 50, (1, 100, 1000), (10_000,), (50_000,), 3, GIB, 3,
+    60,
 )
-QUICK = Plan((1, 3), 30, (3,), 20, (1, 100), (1000,), (5000,), 1, GIB // 4, 1, 3, bulk_rtts=(FAR,))
+QUICK = Plan(
+    (1,), (3,), 30, (3,), 20, (1, 100), (1000,), (5000,), 1, GIB // 4, 1, 3, bulk_rtts=(FAR,)
+)
 
 
 class Run:
@@ -101,15 +107,21 @@ class Run:
         self.found[section].append(row)
         (self.out / JSON).write_text(json.dumps(self.found, indent=1) + "\n")
 
+    def _outage(self, options: Mode, seconds: float, kinds: Sequence[str]) -> Outage:
+        return Outage(self._directory(), options, seconds, self.plan.connections, self.plan.rtts,
+                      warm=self.plan.warm, kinds=kinds)
+
     def stall(self) -> None:
         for seconds in self.plan.outages:
             for make in (mode.holdfast, mode.stock):
-                outage = stall.Outage(
-                    self._directory(), make(), self.plan.connections, self.plan.rtts,
-                    warm=self.plan.warm,
-                )
+                outages = [self._outage(make(), seconds, (kind,)) for kind in stall.KINDS]
+                what = f"{outages[0].mode.name}, {seconds:g} s"
+                self._do("stall", what, lambda: stall.measure_each(outages))
+        for seconds in self.plan.crowds:
+            for make in (mode.holdfast, mode.stock):
+                outage = self._outage(make(), seconds, tuple(stall.KINDS))
                 what = f"{outage.mode.name}, {seconds:g} s"
-                self._do("stall", what, lambda: outage.measure(seconds))
+                self._do("crowd", what, outage.measure)
 
     def tricks(self) -> None:
         known = [key for key in tricks.KEYS if tricks.is_known(key, self.work)]
@@ -160,7 +172,9 @@ class Run:
 SECTIONS = ("stall", "tricks", "cost", "queues", "throughput")
 EMULATED = "emulated"  # on a machine of its own, when asked for
 # What each of them writes.
-WRITES = {name: [name] for name in (*SECTIONS, EMULATED)} | {"cost": ["cost", "floor"]}
+WRITES = {name: [name] for name in (*SECTIONS, EMULATED)} | {
+    "stall": ["stall", "crowd"], "cost": ["cost", "floor"],
+}
 
 
 def floor(connections: int) -> Row:
@@ -176,8 +190,7 @@ def floor(connections: int) -> Row:
         rows.append(json.loads(done.stdout))
     return {
         "connections": connections,
-        "dump_us": min(row["dump_us"] for row in rows),
-        "restore_us": min(row["restore_us"] for row in rows),
+        **{key: min(row[key] for row in rows) for key in ("dump_us", "options_us", "restore_us")},
     }
 
 

@@ -38,10 +38,12 @@ class Each:
     """What the plugin takes for a connection."""
 
     connections: int
+    family: str
     dump_us: float
     restore_us: float
     floor_dump_us: float
     floor_restore_us: float
+    options_us: float
     freeze_dump_ms: float
     freeze_restore_ms: float
 
@@ -55,7 +57,8 @@ class Each:
 
     @property
     def judged(self) -> bool:
-        return self.connections >= FACTOR_FROM
+        """The floor is that of IPv4."""
+        return self.connections >= FACTOR_FROM and self.family == "IPv4"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def per_connection(cost: Row, floors: Sequence[Row]) -> Each | None:
     n = cost["connections"]
     restoring = _restoring(cost)
     return Each(
-        n, dump["in all"] / n, restoring / n, floor["dump_us"], floor["restore_us"],
+        n, cost["family"],
+        dump["in all"] / n, restoring / n, floor["dump_us"], floor["restore_us"], floor["options_us"],
         dump["in all"] / 1000, restoring / 1000,
     )
 

@@ -60,5 +60,5 @@ def measure(
     work: Path, trick: Trick, seconds: float, connections: int, rtts: Sequence[float] = RTTS
 ) -> dict[str, Any]:
     sysctls = () if trick.sack else (NO_SACK,)
-    outage = Outage(work, mode.holdfast(), connections, rtts, trick.config, sysctls)
-    return {"trick": trick.name, **outage.measure(seconds)}
+    outage = Outage(work, mode.holdfast(), seconds, connections, rtts, trick.config, sysctls)
+    return {"trick": trick.name, **outage.measure()}

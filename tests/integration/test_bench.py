@@ -29,8 +29,8 @@ from bench.targets import Found  # noqa: E402
 
 MIB = 1 << 20
 TINY = runs.Plan(
-    outages=(0.8,), connections=2, trick_outages=(), trick_connections=0, few=(2,), many=(),
-    most=(), repeats=1, queue_bytes=32 * MIB, queue_rounds=1, seconds=0.5, rtts=(NEAR,),
+    outages=(0.8,), crowds=(0.8,), connections=2, trick_outages=(), trick_connections=0, few=(2,),
+    many=(), most=(), repeats=1, queue_bytes=32 * MIB, queue_rounds=1, seconds=0.5, rtts=(NEAR,),
     bulk_rtts=(NEAR,), v6=False, by=("holdfast", "stock-nftables"), warm=0.3, settle=0.1,
 )
 
@@ -55,8 +55,9 @@ def test_slow_cable(net: Network, serve: Serve, ms: float) -> None:
     assert cable.carried and cable.carried.packets > 100 and not cable.carried.dropped
 
 
-def test_tiny(leftovers: object, tmp_path: Path) -> None:
+def test_tiny(leftovers: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All parts, as small as they can be: bench.json and the page come out whole."""
+    monkeypatch.setattr(stall, "SPACING", 0.4)  # two away at a time
     elsewhere = {
         "emulated": [many("holdfast", 1000, 10, 9), many("holdfast", 2000, 20, 9)],
         "emulator": runs.machine.describe(),
@@ -66,7 +67,8 @@ def test_tiny(leftovers: object, tmp_path: Path) -> None:
     assert {key: found[key] for key in elsewhere} == elsewhere
     assert json.loads((tmp_path / runs.JSON).read_text()) == found
     assert [row["mode"] for row in found["stall"]] == ["holdfast", "stock"]
-    for row in found["stall"]:
+    assert [row["checkpoints"] for row in found["stall"] + found["crowd"]] == [6, 6, 1, 1]
+    for row in found["stall"] + found["crowd"]:
         assert [(s["kind"], s["n"]) for s in row["stalls"]] == [(kind, 2) for kind in stall.KINDS]
     assert {(row["by"], row["where"]) for row in found["cost"]} == {
         (by, where) for by in TINY.by for where in runs.cost.WHERE
@@ -112,9 +114,9 @@ def test_lost_connection_is_noticed(
             return super().restore(**kwargs)
 
     monkeypatch.setattr(stall, "CriuServer", Cut)
-    outage = stall.Outage(tmp_path / "work", mode.holdfast(), 1, (NEAR,), warm=0.3)
+    outage = stall.Outage(tmp_path / "work", mode.holdfast(), 0.5, 1, (NEAR,), warm=0.3)
     with pytest.raises(Wrong, match="connections"):
-        outage.measure(0.5)
+        outage.measure()
 
 
 def conn(role: str, **values: int) -> Any:

@@ -187,7 +187,7 @@ static int serve(struct server *server, int count, const sigset_t *unblocked)
 	setup_epoll(server, count);
 	while (!stopped) {
 		int n = epoll_pwait(server->epoll, events, MAX_EVENTS,
-			server->waiting ? TICK_MS : -1, unblocked);
+			server->waiting ? TICK_MS : HEARTBEAT_MS, unblocked);
 
 		conn_turn(server);
 		for (int i = 0; i < n; i++) {

@@ -22,10 +22,11 @@ static void print_conn(struct pconn *c, uint64_t now)
 	printf("{\"id\":%u,\"role\":\"%s\",\"family\":\"%s\",\"local\":\"%s\",\"remote\":\"%s\","
 	       "\"server_pid\":%" PRIu32 ",\"phase\":\"%s\",\"state\":\"%s\",\"sent\":%" PRIu64
 	       ",\"acked\":%" PRIu64 ",\"checked\":%" PRIu64 ",\"stall_ms\":%" PRIu64
-	       ",\"kept\":%s,\"error\":\"%s\"",
+	       ",\"kept\":%s,\"error\":\"%s\",\"asked\":%" PRIu64 ",\"answered\":%" PRIu64,
 		c->id, role_names[c->spec->role], c->target->label, c->local, c->remote,
 		c->server_pid, phase_names[c->phase], c->state, c->up, c->acked, c->down,
-		pconn_stall_ms(c, now), c->phase == PHASE_LOST ? "false" : "true", c->error);
+		pconn_stall_ms(c, now), c->phase == PHASE_LOST ? "false" : "true", c->error,
+		c->asked, c->answered);
 }
 
 static void print_stats(struct peer *p)
@@ -217,11 +218,9 @@ int commands_report(struct peer *p)
 		for (unsigned int i = 0; i < p->n_conns; i++) {
 			printf("%s", i ? "," : "");
 			print_conn(&p->conns[i], now_ns());
-			printf(",\"asked\":%" PRIu64 ",\"answered\":%" PRIu64
-			       ",\"resumed\":%" PRIu64 ",\"arrived\":%" PRIu64
+			printf(",\"resumed\":%" PRIu64 ",\"arrived\":%" PRIu64
 			       ",\"advanced\":%" PRIu64 "}",
-				p->conns[i].asked, p->conns[i].answered, p->conns[i].resumed,
-				p->conns[i].arrived, p->conns[i].advanced);
+				p->conns[i].resumed, p->conns[i].arrived, p->conns[i].advanced);
 		}
 		printf("]}\n");
 	}

@@ -431,7 +431,7 @@ void conn_turn(struct server *server)
 {
 	uint64_t now = wall_ns();
 
-	if (server->waiting && server->last_turn && now - server->last_turn > STOPPED)
+	if (server->last_turn && now - server->last_turn > STOPPED)
 		server->resumed = now;
 	server->last_turn = now;
 }

@@ -16,7 +16,7 @@ struct server {
 	int epoll;
 	enum share share;
 	struct conn *waiting; /* those with a rate limit or a time to wait for */
-	uint64_t last_turn;   /* by the wall's clock, 0: there was nothing to wait for */
+	uint64_t last_turn;   /* by the wall's clock */
 	uint64_t resumed;     /* when we ran again after we were stopped, 0: never */
 	unsigned long connections;
 	unsigned long errors;
@@ -28,7 +28,8 @@ void conn_accepted(struct server *server, int fd);
 /* An epoll event: data.ptr and events of the epoll set, fd's are registered by conn_accepted(). */
 void conn_event(struct server *server, struct conn *c, uint32_t events);
 
-/* To be called first in every turn of the loop. */
+/* To be called first in every turn of the loop, at least every HEARTBEAT_MS. */
+#define HEARTBEAT_MS 200
 void conn_turn(struct server *server);
 
 /* To be called every TICK_MS while there is something in server->waiting. */
