@@ -112,7 +112,8 @@ static void wake_peers(const struct hf_guard *guard)
 		.opened = guarded->page->opened,
 		.rebuilt = guarded->job == HF_GUARDIAN_RESTORE,
 		.kick = guarded->kick,
-		.outage_s = outage_s(guarded->image)};
+		.outage_s = outage_s(guarded->image),
+		.task = guard->tasks[0].fd};
 
 	if (!wake.conns || (!wake.paused && !wake.kick))
 		return;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "plugin/kick.h"
 
+#include <poll.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -51,6 +53,19 @@ void hf_wake_open(struct hf_raw *raw, const struct hf_conn *conn, uint32_t n)
 	hf_raw_send(raw, &word, NULL);
 }
 
+/*
+ * We may be in the container's cgroup, as runc has it, which cannot be removed as long as we are:
+ * when the program has ended, so do we.
+ */
+static void pause_for(const struct waker *waker, uint64_t us)
+{
+	struct pollfd task = {waker->wake->task, POLLIN, 0};
+	const struct timespec time = {(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
+
+	if (ppoll(&task, 1, &time, NULL) > 0)
+		_exit(0);
+}
+
 static void kick(struct waker *waker, const struct hf_conn *conn)
 {
 	uint8_t packet[HF_KICK_SIZE];
@@ -67,7 +82,7 @@ static void open_all(struct waker *waker)
 	for (uint32_t i = 0; i < waker->wake->n; i++) {
 		hf_wake_open(&waker->raw, &waker->wake->conns[i], waker->wake->n);
 		if (++told % ACKS_AT_ONCE == 0)
-			usleep(PAUSE_US);
+			pause_for(waker, PAUSE_US);
 	}
 }
 
@@ -82,7 +97,7 @@ static void kick_at_once(struct waker *waker)
 			continue;
 		kick(waker, conn);
 		if (++kicked % KICKS_AT_ONCE == 0)
-			usleep(PAUSE_US);
+			pause_for(waker, PAUSE_US);
 	}
 }
 
@@ -139,12 +154,12 @@ static uint32_t list_later(const struct waker *waker, struct later *list)
 	return n;
 }
 
-static void wait_until(uint64_t when_us)
+static void wait_until(const struct waker *waker, uint64_t when_us)
 {
 	uint64_t now_us = hf_now_us();
 
 	if (now_us < when_us)
-		usleep((useconds_t)(when_us - now_us));
+		pause_for(waker, when_us - now_us);
 }
 
 /* The next of the list whose time has come, and who have not been heard. Those that were sending
@@ -182,12 +197,12 @@ static uint32_t see_to_all(struct waker *waker, int diag, struct later *list, ui
 	for (uint32_t i = 0; i < n;) {
 		uint64_t begin_us, rest_us;
 
-		wait_until(waker->start_us + list[i].due_us);
+		wait_until(waker, waker->start_us + list[i].due_us);
 		begin_us = hf_now_us();
 		i += see_to_some(waker, diag, list + i, n - i, &kept);
 		rest_us = GENTLE * (hf_now_us() - begin_us);
 		if (i < n)
-			usleep((useconds_t)(rest_us > PAUSE_US ? rest_us : PAUSE_US));
+			pause_for(waker, rest_us > PAUSE_US ? rest_us : PAUSE_US);
 	}
 	return (uint32_t)(kept - list);
 }

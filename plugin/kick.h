@@ -25,11 +25,13 @@ struct hf_wake {
 	bool opened;       /* hf_wake_open() was called for each */
 	bool rebuilt;      /* the sockets are new: what they have heard is since then */
 	uint64_t outage_s; /* at most; too much only costs packets */
+	int task;          /* pidfd of the root task: with it ends what is left to do; -1: none */
 };
 
 /*
  * Makes the peers of all connections send again at once; paced, so that a burst is not lost, and so
- * that those who do not need it leave the processors to the others.
+ * that those who do not need it leave the processors to the others. The guardian's last work: when
+ * the task ends, the process does.
  */
 void hf_wake_peers(const struct hf_wake *wake);
 
